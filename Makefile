@@ -1,0 +1,102 @@
+# Every target runs in .venv, which tests/hosts/bootstrap.sh makes from requirements.lock.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+PART := tests/gates/part
+# The live link, so that mypy knows the modules by the names that they are imported by.
+LIVE := .ansible/collections/ansible_collections/skywalking/oap_proxy
+READY := .venv/.ready
+# Two parts at a time, each shown when it has ended.
+TOGETHER := $(MAKE) --jobs=2 --output-sync=target
+# One part that failed does not keep the parts beside it from being shown.
+MAKEFLAGS += --keep-going --no-print-directory
+
+##@ See it work
+demo: $(READY) ## Start two real OAPs, a proxy host and real agents, and show what arrives where
+	@python -m tests.hosts.demo up
+
+demo-down: $(READY) ## Remove the hosts of `make demo`
+	@python -m tests.hosts.demo down
+
+##@ Test everything
+test: $(READY) ## All there is: gates, molecule, distributions, host tests
+	@$(TOGETHER) lint types sanity unit images
+	@$(MAKE) molecule
+	@$(MAKE) scenario S=distributions
+	@$(PART) 'host tests' pytest --ignore=tests/unit
+
+##@ Test a part
+gates: $(READY) ## All that needs no host: lint, types, sanity, unit tests, specifications, installation
+	@$(TOGETHER) lint types sanity unit specs install-test
+
+lint: lint-ansible lint-yaml lint-python lint-changelog ## ansible-lint (production), yamllint, ruff and antsibull-changelog
+
+lint-ansible: $(READY)
+	@$(PART) ansible-lint ansible-lint
+
+lint-yaml: $(READY)
+	@$(PART) yamllint yamllint --strict .
+
+lint-python: $(READY)
+	@$(PART) 'ruff check' ruff check
+	@$(PART) 'ruff format' ruff format --check
+
+lint-changelog: $(READY)
+	@$(PART) antsibull-changelog antsibull-changelog lint
+
+types: $(READY) ## mypy, strict, on plugins and tests
+	@$(PART) mypy mypy $(LIVE)/plugins tests
+
+sanity: $(READY) ## ansible-test sanity, for every Python from 3.9 that is installed
+	@$(PART) 'ansible-test sanity' python -m tests.gates.sanity
+
+unit: $(READY) ## Unit tests of modules and module_utils
+	@$(PART) 'unit tests' pytest tests/unit
+
+specs: $(READY) ## Hold defaults, argument specifications and documentation together
+	@$(PART) specifications pytest tests/gates/test_specs.py
+
+install-test: $(READY) ## Build the collection, install it elsewhere, and use it from there
+	@$(PART) installation pytest tests/gates/test_install.py
+
+molecule: $(READY) ## molecule's default scenario: site.yml end to end against real OAPs
+	@$(PART) 'molecule default' molecule test
+
+scenario: $(READY) ## One other scenario: make scenario S=distributions
+	@$(PART) 'molecule $(S)' molecule test --scenario-name '$(S)'
+
+bench: $(READY) ## Measure how long the playbook takes, and how long a change takes to be live
+	@python -m tests.bench
+
+##@ Make
+build: $(READY) ## The collection as a tarball in .build/
+	@ansible-galaxy collection build --force --output-path .build
+
+changelog: $(READY) ## CHANGELOG.rst from changelogs/fragments
+	@antsibull-changelog release --refresh --update-existing
+
+lock: $(READY) ## requirements.lock anew from requirements.in
+	@uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links requirements.in -o requirements.lock
+
+images: $(READY) ## Build the images of all test hosts
+	@$(PART) images python -m tests.hosts.images
+
+clean: ## Remove what the targets made in this checkout, .venv too
+	@rm -rf .build .venv tests/output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## This list
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(READY): requirements.lock tests/hosts/bootstrap.sh
+	@$(PART) bootstrap tests/hosts/bootstrap.sh
+	@touch $@
+
+.PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-changelog types \
+  sanity unit specs install-test molecule scenario bench build changelog lock images clean help

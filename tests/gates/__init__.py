@@ -1,0 +1,1 @@
+"""Gates: what is held against the collection as a whole, not against one of its parts."""
