@@ -1,0 +1,258 @@
+"""Laboratories up and down: ``python -m tests.hosts.lab up NAME | down NAME | status``."""
+
+import argparse
+import hashlib
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+from docker.types import IPAMConfig, IPAMPool
+
+from tests.hosts import engine, images, machine, oap
+from tests.hosts.progress import LabError, say
+from tests.hosts.spec import PREFIX, Host, Lab, lab_named, labs
+
+LABEL = f"{PREFIX}.lab"
+RECIPE_LABEL = f"{PREFIX}.recipe"
+BOOT_SECONDS = 90.0
+POLL_SECONDS = 0.3
+BOOTED = ("running", "degraded")
+
+
+def up(lab: Lab) -> None:
+    """Bring every host of a laboratory to work, from whatever is left of it."""
+    client = engine.connect()
+    tags = {host: _image(host) for host in _slowest_image_first(lab)}
+    recipes = {host: _recipe(host, tags[host]) for host in lab.hosts}
+    kept = {host for host in lab.hosts if _serves(client, host, recipes[host])}
+    for host in lab.hosts:
+        if host not in kept:
+            _remove(client, host.container, lab.name)
+    _network(client, lab)
+    with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
+        started = [
+            pool.submit(_start, host, tags[host], recipes[host])
+            for host in lab.hosts
+            if host not in kept
+        ]
+    for host in lab.hosts:
+        if host in kept:
+            say(f"{host.name}: kept, {host.address}")
+    for future in started:
+        future.result()
+
+
+def down(lab: Lab) -> None:
+    """Remove exactly what carries this laboratory's label."""
+    client = engine.connect()
+    wanted = {"label": f"{LABEL}={lab.name}"}
+    containers = client.containers.list(all=True, filters=wanted, ignore_removed=True)
+    with ThreadPoolExecutor(max_workers=max(1, len(containers))) as pool:
+        for _ in pool.map(lambda one: _remove(client, str(one.name), lab.name), containers):
+            pass
+    for network in client.networks.list(filters=wanted):
+        network.remove()
+        say(f"network {network.name} removed")
+
+
+def status() -> list[tuple[str, str, str, str]]:
+    """Return a row (laboratory, host, address, state) for every host there could be."""
+    client = engine.connect()
+    rows = []
+    for lab in labs().values():
+        for host in lab.hosts:
+            container = _find(client, host.container)
+            state = "-" if container is None else (_trouble(container, host) or "works")
+            rows.append((lab.name, host.name, host.address, state))
+    return rows
+
+
+def container_of(host: Host) -> Container:
+    """Return the container of a host that is up."""
+    container = _find(engine.connect(), host.container)
+    if container is None:
+        raise LabError(f"{host.name} is not there: python -m tests.hosts.lab up {host.lab}")
+    return container
+
+
+def wait(container: Container, host: Host, seconds: float = BOOT_SECONDS) -> None:
+    """Wait until a host works; where it does not, say why and show its last lines."""
+    end = time.monotonic() + seconds
+    while True:
+        reason = _trouble(container, host)
+        if not reason:
+            return
+        dead = container.status in ("exited", "dead")
+        if dead or time.monotonic() > end:
+            after = "has stopped" if dead else f"does not work after {seconds:.0f} s"
+            raise LabError(f"{host.name} {after}: {reason}\n{_last_lines(container)}")
+        time.sleep(POLL_SECONDS)
+
+
+def _slowest_image_first(lab: Lab) -> list[Host]:
+    return sorted(lab.hosts, key=lambda host: host.kind != "oap")
+
+
+def _image(host: Host) -> str:
+    return images.oap() if host.kind == "oap" else images.debian(host.suite)
+
+
+def _settings(host: Host) -> dict[str, Any]:
+    """Return how the container of a host is created, beside its image and network."""
+    if host.kind == "oap":
+        return {"mem_limit": "1500m"}
+    cgroup = machine.cgroup_for(host.suite)
+    return {
+        "command": machine.boot_command(host.container, cgroup),
+        "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
+        "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
+        "cgroupns": "host",
+        "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec"},  # noqa: S108
+        "volumes": [f"{cgroup}:/sys/fs/cgroup:rw"],
+        "sysctls": {"net.ipv6.conf.all.disable_ipv6": "0"},
+        "environment": {"container": "docker"},
+        "stop_signal": "SIGRTMIN+3",
+    }
+
+
+def _recipe(host: Host, tag: str) -> str:
+    text = repr((host, tag, sorted(_settings(host).items(), key=lambda item: item[0])))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _network_recipe(lab: Lab) -> str:
+    return f"{lab.subnet} {lab.subnet6}"
+
+
+def _find(client: docker.DockerClient, name: str) -> Container | None:
+    try:
+        return client.containers.get(name)
+    except NotFound:
+        return None
+
+
+def _serves(client: docker.DockerClient, host: Host, recipe: str) -> bool:
+    container = _find(client, host.container)
+    if container is None or container.labels.get(RECIPE_LABEL) != recipe:
+        return False
+    return container.status == "running" and not _trouble(container, host)
+
+
+def _remove(client: docker.DockerClient, name: str, lab: str) -> None:
+    container = _find(client, name)
+    if container is None:
+        return
+    if container.labels.get(LABEL) != lab:
+        raise LabError(f"a container named {name} is there that is not ours: rename or remove it")
+    container.remove(force=True, v=True)
+    say(f"{name} removed")
+
+
+def _network(client: docker.DockerClient, lab: Lab) -> None:
+    for network in client.networks.list(names=[lab.network], filters={"label": LABEL}):
+        if network.name != lab.network:
+            continue
+        if network.attrs["Labels"].get(RECIPE_LABEL) == _network_recipe(lab):
+            return
+        network.remove()
+    try:
+        client.networks.create(
+            lab.network,
+            driver="bridge",
+            enable_ipv6=True,
+            ipam=IPAMConfig(
+                pool_configs=[
+                    IPAMPool(subnet=str(lab.subnet), gateway=str(lab.subnet[1])),
+                    IPAMPool(subnet=str(lab.subnet6), gateway=str(lab.subnet6[1])),
+                ]
+            ),
+            labels={LABEL: lab.name, RECIPE_LABEL: _network_recipe(lab)},
+        )
+    except APIError as error:
+        raise LabError(
+            f"network {lab.subnet} and {lab.subnet6} cannot be made ({error.explanation}); "
+            "where another network has these addresses, change them in tests/hosts/labs.yml"
+        ) from error
+
+
+def _start(host: Host, tag: str, recipe: str) -> None:
+    begin = time.monotonic()
+    client = engine.connect()
+    lab = lab_named(host.lab)
+    endpoint = client.api.create_endpoint_config(
+        ipv4_address=host.address, ipv6_address=host.address6
+    )
+    settings = _settings(host)
+    container = client.containers.create(
+        tag,
+        name=host.container,
+        hostname=host.name,
+        labels={LABEL: host.lab, RECIPE_LABEL: recipe},
+        network=lab.network,
+        networking_config={lab.network: endpoint},
+        detach=True,
+        **settings,
+    )
+    container.start()
+    wait(container, host)
+    took = time.monotonic() - begin
+    say(f"{host.name}: up, {host.address}, {_what(host)}, {took:.1f} s")
+
+
+def _what(host: Host) -> str:
+    return "OAP 10.1.0" if host.kind == "oap" else f"Debian {host.suite} with systemd"
+
+
+def _trouble(container: Container, host: Host) -> str:
+    """Return what keeps a host from being used, or an empty string."""
+    container.reload()
+    if container.status != "running":
+        code = container.attrs["State"].get("ExitCode")
+        return f"its container is {container.status} (exit code {code})"
+    if host.kind == "oap":
+        return oap.trouble(host.address)
+    code, output = container.exec_run(["systemctl", "is-system-running"])
+    state = output.decode(errors="replace").strip()
+    return "" if state in BOOTED else f"systemd says {state!r} (exit code {code})"
+
+
+def _last_lines(container: Container) -> str:
+    text = container.logs(tail=25).decode(errors="replace")
+    if container.status == "running" and not text.strip():
+        _, output = container.exec_run(["journalctl", "--no-pager", "-n", "25"])
+        text = output.decode(errors="replace")
+    return "\n".join(f"    {line}" for line in text.splitlines()) or "    (it said nothing)"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.hosts.lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, does in (("up", "start a laboratory"), ("down", "remove it")):
+        commands.add_parser(name, help=does).add_argument("lab", choices=list(labs()))
+    commands.add_parser("status", help="list every host")
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.command == "status":
+            for row in status():
+                print("{:14} {:9} {:13} {}".format(*row))
+        elif asked.command == "up":
+            up(lab_named(asked.lab))
+        else:
+            down(lab_named(asked.lab))
+    except LabError as error:
+        print(f"laboratory: {error}", file=sys.stderr)
+        return 1
+    except (APIError, requests.RequestException) as error:
+        print(f"laboratory: the docker engine failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

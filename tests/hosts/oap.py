@@ -1,0 +1,104 @@
+"""A real OAP: whether it serves, and what it has received."""
+
+import base64
+import datetime
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import grpc
+
+from tests.hosts.progress import LabError
+
+GRPC_PORT = 11800
+HTTP_PORT = 12800
+HEALTH = "/grpc.health.v1.Health/Check"
+SERVING = b"\x08\x01"
+PAGE = 500
+MAX_PAGES = 200
+
+_TRACES = """
+query ($condition: TraceQueryCondition!) {
+  queryBasicTraces(condition: $condition) { traces { segmentId } }
+}
+"""
+_INSTANCES = """
+query ($duration: Duration!, $service: ID!) {
+  listInstances(duration: $duration, serviceId: $service) { name }
+}
+"""
+
+
+def trouble(address: str, seconds: float = 2.0) -> str:
+    """Return why this OAP cannot be used yet, or an empty string where it serves."""
+    try:
+        with grpc.insecure_channel(f"{address}:{GRPC_PORT}") as channel:
+            answer = channel.unary_unary(HEALTH)(b"", timeout=seconds)
+    except grpc.RpcError as error:
+        return f"gRPC {address}:{GRPC_PORT}: {error.code().name} {error.details()}"
+    if answer != SERVING:
+        return f"gRPC {address}:{GRPC_PORT}: not serving"
+    try:
+        graphql(address, "query { version }", {}, seconds)
+    except LabError as error:
+        return str(error)
+    return ""
+
+
+def graphql(
+    address: str, query: str, variables: dict[str, Any], seconds: float = 10.0
+) -> dict[str, Any]:
+    """Ask the OAP's GraphQL and return the data of its answer."""
+    url = f"http://{address}:{HTTP_PORT}/graphql"
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=seconds) as response:
+            answer = json.load(response)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise LabError(f"GraphQL {url}: {error}") from error
+    if answer.get("errors"):
+        raise LabError(f"GraphQL {url}: {answer['errors']}")
+    data: dict[str, Any] = answer["data"]
+    return data
+
+
+def segments(address: str, service: str) -> set[str]:
+    """Return the ids of the segments of a service that are in this OAP's storage."""
+    found: set[str] = set()
+    for page in range(1, MAX_PAGES + 1):
+        condition = {
+            "serviceId": _service_id(service),
+            "queryDuration": _last_hour("SECOND", "%Y-%m-%d %H%M%S"),
+            "traceState": "ALL",
+            "queryOrder": "BY_START_TIME",
+            "paging": {"pageNum": page, "pageSize": PAGE},
+        }
+        traces = graphql(address, _TRACES, {"condition": condition})["queryBasicTraces"]["traces"]
+        found.update(trace["segmentId"] for trace in traces)
+        if len(traces) < PAGE:
+            return found
+    raise LabError(f"OAP {address} lists over {MAX_PAGES * PAGE} segments of {service}")
+
+
+def instances(address: str, service: str) -> set[str]:
+    """Return the instances of a service that have registered at this OAP."""
+    variables = {
+        "duration": _last_hour("MINUTE", "%Y-%m-%d %H%M"),
+        "service": _service_id(service),
+    }
+    rows = graphql(address, _INSTANCES, variables)["listInstances"]
+    return {row["name"] for row in rows}
+
+
+def _service_id(service: str) -> str:
+    return base64.b64encode(service.encode()).decode() + ".1"
+
+
+def _last_hour(step: str, form: str) -> dict[str, str]:
+    now = datetime.datetime.now(datetime.UTC)  # the hosts' clocks are on UTC
+    start = now - datetime.timedelta(hours=1)
+    end = now + datetime.timedelta(minutes=1)
+    return {"start": start.strftime(form), "end": end.strftime(form), "step": step}
