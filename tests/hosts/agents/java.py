@@ -1,0 +1,77 @@
+"""The real Java agent over a program that only waits."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.hosts import maven
+from tests.hosts.paths import BUILD, HERE
+from tests.hosts.progress import LabError
+
+AGENT = "org.apache.skywalking:apm-agent:9.4.0"
+SPARE_SECONDS = 60
+HEARTBEAT_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class JavaReport:
+    """What is known of the agent on its own side; whether it arrived, the OAPs know."""
+
+    service: str
+    instance: str
+    seconds: float
+    log: str
+
+
+def run_java(target: str, service: str, seconds: int = 10) -> JavaReport:
+    """Run a Java program under the agent, which reports to the target (address:port)."""
+    if shutil.which("java") is None:
+        raise LabError("java is missing: run tests/hosts/bootstrap.sh")
+    instance = f"{service}-1"
+    jar = maven.artifact(AGENT)
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=BUILD) as work:
+        home = _agent_home(Path(work), jar)
+        settings = {
+            "agent.service_name": service,
+            "agent.instance_name": instance,
+            "collector.backend_service": target,
+            # By default an agent registers with its second heartbeat, after 30 s.
+            "collector.heartbeat_period": str(HEARTBEAT_SECONDS),
+        }
+        command = [
+            "java",
+            f"-javaagent:{home / 'agent.jar'}",
+            *(f"-Dskywalking.{name}={value}" for name, value in settings.items()),
+            str(HERE / "agents" / "Waiting.java"),
+            str(seconds),
+        ]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False,
+                timeout=seconds + SPARE_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"the Java agent for {target} did not end in time") from error
+        log = _log(home)
+    if done.returncode != 0:
+        raise LabError(f"the Java agent for {target} ended with {done.returncode}:\n{done.stderr}")
+    took = time.monotonic() - begin
+    return JavaReport(service, instance, took, log[-4000:])
+
+
+def _agent_home(work: Path, jar: Path) -> Path:
+    """Lay out what the agent wants to find beside its jar."""
+    for name in ("config", "plugins", "logs"):
+        (work / name).mkdir()
+    (work / "config" / "agent.config").write_text("logging.level=INFO\n", encoding="utf-8")
+    shutil.copy(jar, work / "agent.jar")
+    return work
+
+
+def _log(home: Path) -> str:
+    path = home / "logs" / "skywalking-api.log"
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
