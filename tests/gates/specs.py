@@ -34,8 +34,6 @@ USED_IN = (
     "roles/*/templates/**/*",
     "roles/*/vars/**/*",
 )
-# The collection's own name, and its group's.
-NOT_VARIABLES = frozenset({"oap_proxy"})
 TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "path": (str,),
@@ -242,8 +240,9 @@ def _value(code: str) -> object:
 def unknown_in_use(root: Path) -> Iterator[str]:
     """A variable that tasks, templates or playbooks use and no specification knows."""
     known = roles(root)
-    options = {name for role in known for name in role.options} | HOST_VARIABLES | NOT_VARIABLES
-    prefixes = "|".join([*(role.name for role in known), "oap"])
+    options = {name for role in known for name in role.options} | HOST_VARIABLES
+    # oap_proxy is the collection's own name, and what it names in nginx begins with it.
+    prefixes = "|".join([*(role.name for role in known), "oap(?!_proxy)"])
     # Not within a longer word, nor a part of a file's name or of a collection's.
     use = re.compile(rf"(?<![\w/.-])(?:{prefixes})_[a-z0-9_]+(?![\w-]|\.(?:yml|j2|conf)\b)")
     # An attribute is a use too: hostvars[host].oap_port
@@ -258,10 +257,11 @@ def unknown_in_use(root: Path) -> Iterator[str]:
 
 def host_variables_without_use(root: Path) -> Iterator[str]:
     """A host variable that is documented and that nothing reads."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in _using(root))
+    readers = [*_using(root), *root.glob("plugins/**/*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in readers)
     for name in sorted(HOST_VARIABLES):
         if not re.search(rf"\b{name}\b", text):
-            yield f"{name} is documented, and no role or playbook reads it"
+            yield f"{name} is documented, and no role, plugin or playbook reads it"
 
 
 def _using(root: Path) -> list[Path]:

@@ -88,12 +88,11 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
             **environment,
         },
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         check=False,
     )
-    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}"
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
     return result.stdout
 
 
