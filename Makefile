@@ -84,7 +84,7 @@ lock: $(READY) ## requirements.lock anew from requirements.in
 	  --no-annotate --no-emit-index-url --no-emit-find-links requirements.in -o requirements.lock
 
 images: machine-for-tests ## Build the images of all test hosts
-	@$(PART) images python -m tests.hosts.images
+	@$(PART) images python -m tests.gates.images
 
 clean: ## Remove what the targets made in this checkout, .venv too
 	@rm -rf .build .venv tests/output .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -108,5 +108,5 @@ $(READY): requirements.lock
 	@touch $(READY)
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-changelog types \
-  sanity unit specs install-test molecule scenario bench build changelog lock images machine machine-for-tests \
-  clean help
+  sanity unit specs install-test molecule scenario bench build changelog lock images \
+  machine machine-for-tests clean help
