@@ -3,6 +3,7 @@
 import functools
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.hosts.progress import LabError
 
@@ -44,6 +45,6 @@ def mirror() -> Mirror:
 
 
 def _codename() -> str:
-    with open("/etc/os-release", encoding="utf-8") as handle:
-        values = dict(line.strip().split("=", 1) for line in handle if "=" in line)
+    lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
     return values.get("VERSION_CODENAME", "").strip('"')

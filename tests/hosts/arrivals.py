@@ -37,9 +37,7 @@ def segments(
     """Count what has arrived in the OAPs (name: address), as soon as all of it is stored."""
     end = time.monotonic() + seconds
     while True:
-        found = {
-            name: created & oap.segments(address, service) for name, address in oaps.items()
-        }
+        found = {name: created & oap.segments(address, service) for name, address in oaps.items()}
         arrivals = Arrivals(created, found)
         if not arrivals.missing or time.monotonic() > end:
             return arrivals

@@ -5,9 +5,11 @@ import hashlib
 import io
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.hosts import engine, maven
 from tests.hosts.apt import Mirror, mirror
 from tests.hosts.paths import BUILD, HERE
 from tests.hosts.progress import LabError, say
+from tests.hosts.spec import labs
 
 REPOSITORY = "oap-proxy-lab"
 MMDEBSTRAP_SECONDS = 600
@@ -78,6 +81,20 @@ def oap() -> str:
             _build(tag, tree, dockerfile, {"BASE": base})
             say(f"image {tag}: built")
     return tag
+
+
+def main() -> int:
+    """Build the images of all laboratories, and fetch what agents and clients are made of."""
+    try:
+        suites = {host.suite for lab in labs().values() for host in lab.hosts}
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            built = [pool.submit(oap), *(pool.submit(debian, suite) for suite in sorted(suites))]
+        for future in built:
+            future.result()
+    except LabError as error:
+        print(f"images: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _tag(name: str, *parts: str) -> str:
@@ -153,3 +170,7 @@ def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uname = entry.gname = "root"
     entry.mode = 0o755 if entry.isdir() else 0o644
     return entry
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -50,12 +50,12 @@ def up(lab: Lab) -> None:
 def down(lab: Lab) -> None:
     """Remove exactly what carries this laboratory's label."""
     client = engine.connect()
-    wanted = {"label": f"{LABEL}={lab.name}"}
-    containers = client.containers.list(all=True, filters=wanted, ignore_removed=True)
+    ours = f"{LABEL}={lab.name}"
+    containers = client.containers.list(all=True, filters={"label": ours}, ignore_removed=True)
     with ThreadPoolExecutor(max_workers=max(1, len(containers))) as pool:
         for _ in pool.map(lambda one: _remove(client, str(one.name), lab.name), containers):
             pass
-    for network in client.networks.list(filters=wanted):
+    for network in client.networks.list(filters={"label": ours}):
         network.remove()
         say(f"network {network.name} removed")
 
@@ -78,6 +78,14 @@ def container_of(host: Host) -> Container:
     if container is None:
         raise LabError(f"{host.name} is not there: python -m tests.hosts.lab up {host.lab}")
     return container
+
+
+def run(container: Container, command: list[str]) -> tuple[int | None, str]:
+    """Run a command in a host and return its exit code and all it printed."""
+    code, output = container.exec_run(command)
+    return code, b"".join((output,) if isinstance(output, bytes) else output).decode(
+        errors="replace"
+    ).strip()
 
 
 def wait(container: Container, host: Host, seconds: float = BOOT_SECONDS) -> None:
@@ -216,16 +224,14 @@ def _trouble(container: Container, host: Host) -> str:
         return f"its container is {container.status} (exit code {code})"
     if host.kind == "oap":
         return oap.trouble(host.address)
-    code, output = container.exec_run(["systemctl", "is-system-running"])
-    state = output.decode(errors="replace").strip()
+    code, state = run(container, ["systemctl", "is-system-running"])
     return "" if state in BOOTED else f"systemd says {state!r} (exit code {code})"
 
 
 def _last_lines(container: Container) -> str:
     text = container.logs(tail=25).decode(errors="replace")
     if container.status == "running" and not text.strip():
-        _, output = container.exec_run(["journalctl", "--no-pager", "-n", "25"])
-        text = output.decode(errors="replace")
+        text = run(container, ["journalctl", "--no-pager", "-n", "25"])[1]
     return "\n".join(f"    {line}" for line in text.splitlines()) or "    (it said nothing)"
 
 

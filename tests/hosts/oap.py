@@ -34,7 +34,7 @@ def trouble(address: str, seconds: float = 2.0) -> str:
     """Return why this OAP cannot be used yet, or an empty string where it serves."""
     try:
         with grpc.insecure_channel(f"{address}:{GRPC_PORT}") as channel:
-            answer = channel.unary_unary(HEALTH)(b"", timeout=seconds)
+            answer = channel.unary_unary(HEALTH, bytes, bytes)(b"", timeout=seconds)
     except grpc.RpcError as error:
         return f"gRPC {address}:{GRPC_PORT}: {error.code().name} {error.details()}"
     if answer != SERVING:

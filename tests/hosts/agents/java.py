@@ -26,7 +26,7 @@ class JavaReport:
     log: str
 
 
-def run_java(target: str, service: str, seconds: int = 10) -> JavaReport:
+def run_java(target: str, service: str, seconds: int = 6) -> JavaReport:
     """Run a Java program under the agent, which reports to the target (address:port)."""
     if shutil.which("java") is None:
         raise LabError("java is missing: run tests/hosts/bootstrap.sh")

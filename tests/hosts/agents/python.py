@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.hosts.paths import ROOT
 from tests.hosts.progress import LabError
 
-SECONDS = 8.0
+SECONDS = 6.0
 SPARE_SECONDS = 45.0
 
 

@@ -17,9 +17,11 @@ def call(
     with grpc.insecure_channel(target, options=_OPTIONS) as channel:
         try:
             if stream:
-                channel.stream_unary(method)(iter(()), timeout=seconds, metadata=pairs)
+                channel.stream_unary(method, bytes, bytes)(
+                    iter(()), timeout=seconds, metadata=pairs
+                )
             else:
-                channel.unary_unary(method)(b"", timeout=seconds, metadata=pairs)
+                channel.unary_unary(method, bytes, bytes)(b"", timeout=seconds, metadata=pairs)
         except grpc.RpcError as error:
             code = error.code()
             return Outcome(code.name, code.value[0], error.details() or "")
