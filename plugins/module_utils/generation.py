@@ -1,0 +1,283 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Generations: complete trees of nginx configuration, named by a hash of their content.
+
+Layout below ``root``::
+
+    generations/3f9c1a20b7e4/   sealed, never changed
+    current -> generations/3f9c1a20b7e4
+
+Nothing here knows nginx or Ansible: paths, bytes, modes, and the order in which they
+reach the disk, so that a run killed at any point leaves whole generations only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Iterable, Iterator, List, Optional, Sequence
+
+GENERATION_FILE = "generation.conf"
+"""The one file of a generation that the hash leaves out: it holds the hash."""
+
+ID_PATTERN = re.compile(r"^[0-9a-f]{12}$")
+_STAGING = ".staging-"
+_BROKEN = ".broken-"
+_NEXT = ".current-"
+
+
+class GenerationError(Exception):
+    """A tree that cannot be staged, read or swapped; the message is a sentence for a person."""
+
+
+class Busy(GenerationError):
+    """Another run holds the lock of this tree."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a generation.
+
+    :ivar path: relative path below the generation, with forward slashes.
+    :ivar content: the bytes.
+    :ivar mode: permission bits, 0 to 0o777.
+    :ivar secret: content that no diff, log or return value may show.
+    """
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    secret: bool = False
+
+
+def check(files: Sequence[File]) -> None:
+    """Refuse paths that would leave the generation, collide, or take the module's own name.
+
+    :raises GenerationError: naming the first path that does not do.
+    """
+    seen = set()
+    for item in files:
+        pure = PurePosixPath(item.path)
+        if not item.path or pure.is_absolute() or str(pure) != item.path or ".." in pure.parts:
+            raise GenerationError(
+                f"files: {item.path!r} is not a plain relative path; give one below the tree."
+            )
+        if item.path == GENERATION_FILE:
+            raise GenerationError(
+                f"files: {GENERATION_FILE} is written by this module; leave it out."
+            )
+        if item.path in seen:
+            raise GenerationError(f"files: {item.path!r} is given twice; give each path once.")
+        seen.add(item.path)
+    for item in files:
+        for parent in PurePosixPath(item.path).parents:
+            if str(parent) in seen:
+                raise GenerationError(
+                    f"files: {str(parent)!r} is both a file and the directory of {item.path!r}."
+                )
+
+
+def identity(files: Iterable[File]) -> str:
+    """Return the id of a generation: 12 hex digits over every path, mode and byte.
+
+    The order in which files are given does not matter. Every field is preceded by its
+    length, so that no two different trees feed the hash the same bytes.
+    """
+    digest = hashlib.sha256()
+    for item in sorted(files, key=lambda entry: entry.path):
+        for field in (item.path.encode(), b"%o" % item.mode, item.content):
+            digest.update(b"%d:" % len(field))
+            digest.update(field)
+    return digest.hexdigest()[:12]
+
+
+def generation_conf(generation: str) -> bytes:
+    """Return the nginx lines that let the running configuration answer with its id."""
+    return (
+        "# Written by skywalking.oap_proxy.nginx_config: the id of the configuration\n"
+        "# around it. The proof asks the running nginx for it.\n"
+        'map "" $oap_proxy_generation {\n'
+        f'    default "{generation}";\n'
+        "}\n"
+    ).encode()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(str(path), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(directory: Path, files: Sequence[File]) -> None:
+    """Write ``files`` and their generation.conf below ``directory`` and flush them to disk.
+
+    A secret file is created with its final mode, never readable by others for a moment.
+    """
+    sealed = [*files, File(GENERATION_FILE, generation_conf(identity(files)))]
+    for item in sealed:
+        target = directory / item.path
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(item.content)
+            os.fchmod(stream.fileno(), item.mode)
+            stream.flush()
+            os.fsync(stream.fileno())
+    for folder, _folders, _names in os.walk(str(directory)):
+        os.chmod(folder, 0o755)
+        _fsync(Path(folder))
+
+
+class Tree:
+    """The generations below one root, and the link that says which of them is on disk."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+        self.current_link = self.root / "current"
+        self.generations_dir = self.root / "generations"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the tree for one run.
+
+        :raises Busy: at once when another run holds it; waiting would only hide the clash.
+        """
+        self.generations_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with open(self.root / ".lock", "w", encoding="ascii") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Busy(
+                    f"another run is changing {self.root} at this moment; "
+                    "wait for it to end and run again."
+                ) from error
+            yield
+
+    def path(self, generation: str) -> Path:
+        """Return the directory of a generation, there or not."""
+        return self.generations_dir / generation
+
+    def current(self) -> Optional[str]:
+        """Return the id that ``current`` points to, or None when it points to no generation."""
+        try:
+            target = PurePosixPath(os.readlink(str(self.current_link)))
+        except OSError:
+            return None
+        if target.parent != PurePosixPath("generations") or not ID_PATTERN.match(target.name):
+            return None
+        return target.name if self.path(target.name).is_dir() else None
+
+    def generations(self) -> List[str]:
+        """Return the ids on disk, the oldest sealed first."""
+        if not self.generations_dir.is_dir():
+            return []
+        found = [
+            entry
+            for entry in self.generations_dir.iterdir()
+            if entry.is_dir() and ID_PATTERN.match(entry.name)
+        ]
+        return [entry.name for entry in sorted(found, key=lambda entry: entry.stat().st_mtime_ns)]
+
+    def read(self, generation: str) -> List[File]:
+        """Return the files of a generation as they are on disk, generation.conf left out."""
+        base = self.path(generation)
+        files = []
+        for folder, _folders, names in os.walk(str(base)):
+            for name in names:
+                path = Path(folder) / name
+                relative = path.relative_to(base).as_posix()
+                if relative == GENERATION_FILE:
+                    continue
+                mode = stat.S_IMODE(path.stat().st_mode)
+                files.append(File(relative, path.read_bytes(), mode, secret=not mode & 0o044))
+        return sorted(files, key=lambda item: item.path)
+
+    def intact(self, generation: str) -> bool:
+        """Tell whether a generation on disk is byte for byte what its id says."""
+        marker = self.path(generation) / GENERATION_FILE
+        return (
+            marker.is_file()
+            and marker.read_bytes() == generation_conf(generation)
+            and identity(self.read(generation)) == generation
+        )
+
+    def stage(self, files: Sequence[File]) -> str:
+        """Write ``files`` as a sealed generation and return its id.
+
+        A generation of that id that is there and intact is kept as it is; one that was
+        edited by hand is replaced by what its id promises.
+        """
+        generation = identity(files)
+        if self.path(generation).is_dir():
+            if self.intact(generation):
+                return generation
+            self._discard(self.path(generation))
+        staging = self.generations_dir / f"{_STAGING}{generation}"
+        staging.mkdir(mode=0o700)
+        write(staging, files)
+        os.rename(str(staging), str(self.path(generation)))
+        _fsync(self.generations_dir)
+        return generation
+
+    def swap(self, generation: str) -> None:
+        """Point ``current`` to a generation by rename: a reader sees the old or the new one."""
+        following = self.root / f"{_NEXT}{generation}"
+        os.symlink(f"generations/{generation}", str(following))
+        os.rename(str(following), str(self.current_link))
+        _fsync(self.root)
+
+    def clear(self) -> None:
+        """Take ``current`` away: no generation is on disk as the one to run."""
+        self.current_link.unlink()
+        _fsync(self.root)
+
+    def remove(self, generation: str) -> None:
+        """Remove a generation from disk."""
+        self._discard(self.path(generation))
+
+    def prune(self, keep: int, protect: Iterable[Optional[str]]) -> List[str]:
+        """Remove the oldest generations beyond ``keep``, never one of ``protect``.
+
+        :returns: the ids removed.
+        """
+        everything = self.generations()
+        protected = {name for name in protect if name} | {self.current() or ""}
+        spare = max(len(everything) - keep, 0)
+        removed = [name for name in everything if name not in protected][:spare]
+        for name in removed:
+            self.remove(name)
+        return removed
+
+    def sweep(self) -> List[str]:
+        """Remove what a run that was killed left behind; return the names."""
+        left = [
+            entry
+            for folder, prefixes in (
+                (self.generations_dir, (_STAGING, _BROKEN)),
+                (self.root, (_NEXT,)),
+            )
+            for entry in (folder.iterdir() if folder.is_dir() else ())
+            if entry.name.startswith(prefixes)
+        ]
+        for entry in left:
+            if entry.is_symlink():
+                entry.unlink()
+            else:
+                shutil.rmtree(str(entry))
+        return sorted(entry.name for entry in left)
+
+    def _discard(self, directory: Path) -> None:
+        """Rename away, then delete: a half-deleted directory never bears a generation's name."""
+        doomed = self.generations_dir / f"{_BROKEN}{directory.name}"
+        os.rename(str(directory), str(doomed))
+        shutil.rmtree(str(doomed))

@@ -1,0 +1,250 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""gRPC calls as a client puts them on the wire, over the h2 library.
+
+A gRPC client library hides what the proof has to see: on which frame the status came,
+with which HTTP status and content type. So this speaks HTTP/2 and keeps every header.
+Protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+import traceback
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from urllib.parse import unquote
+
+try:
+    import h2.config
+    import h2.connection
+    import h2.events
+    import h2.exceptions
+except ImportError:
+    H2_IMPORT_ERROR: Optional[str] = traceback.format_exc()
+else:
+    H2_IMPORT_ERROR = None
+
+UNAVAILABLE = 14
+STATUS_NAMES = (
+    "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS "
+    "PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE "
+    "UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
+).split()
+"""Names of the gRPC status codes, by number (grpc/doc/statuscodes.md)."""
+
+
+class CallError(Exception):
+    """A call that got no answer; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a call goes.
+
+    :ivar address: IPv4 or IPv6 address, or a host name.
+    :ivar port: TCP port.
+    :ivar authority: value of ``:authority``; address and port when empty.
+    """
+
+    address: str
+    port: int
+    authority: str = ""
+
+    @property
+    def name(self) -> str:
+        """Address and port as people write them, an IPv6 address in brackets."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+
+@dataclass
+class Reply:
+    """What came back for one call.
+
+    :ivar http_status: HTTP status of the first HEADERS frame; None when none came.
+    :ivar headers: response headers, names in lower case.
+    :ivar trailers: trailing headers; empty for a trailers-only response.
+    :ivar trailers_only: the first HEADERS frame ended the stream.
+    :ivar messages: decoded messages, each without its five-byte prefix.
+    :ivar reset: HTTP/2 error code when the stream was reset.
+    :ivar duration_ms: milliseconds from the connection's start of this call to its end.
+    """
+
+    http_status: Optional[int] = None
+    headers: Dict[str, str] = field(default_factory=dict)
+    trailers: Dict[str, str] = field(default_factory=dict)
+    trailers_only: bool = False
+    messages: List[bytes] = field(default_factory=list)
+    reset: Optional[int] = None
+    duration_ms: float = 0.0
+
+    @property
+    def grpc_status(self) -> Optional[int]:
+        """The gRPC status as sent, trailers before headers; None when there was none."""
+        text = self.trailers.get("grpc-status", self.headers.get("grpc-status", ""))
+        return int(text) if text.isdigit() else None
+
+    @property
+    def grpc_message(self) -> str:
+        """The gRPC message, percent-decoded."""
+        text = self.trailers.get("grpc-message", self.headers.get("grpc-message", ""))
+        return unquote(text)
+
+    @property
+    def status_name(self) -> str:
+        """Name of the gRPC status, or what came instead of one."""
+        if self.grpc_status is not None and self.grpc_status < len(STATUS_NAMES):
+            return STATUS_NAMES[self.grpc_status]
+        if self.reset is not None:
+            return f"no gRPC status (stream reset, HTTP/2 error {self.reset})"
+        return f"no gRPC status (HTTP {self.http_status})"
+
+
+def frame(message: bytes) -> bytes:
+    """Return a message with its gRPC prefix: not compressed, length in four bytes."""
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def unframe(data: bytes) -> Tuple[List[bytes], bytes]:
+    """Split received bytes into whole messages and the rest."""
+    messages = []
+    while len(data) >= 5:
+        length = int.from_bytes(data[1:5], "big")
+        if len(data) < 5 + length:
+            break
+        messages.append(data[5 : 5 + length])
+        data = data[5 + length :]
+    return messages, data
+
+
+class Connection:
+    """One fresh HTTP/2 connection, for calls one after another.
+
+    :param endpoint: where to connect.
+    :param timeout: seconds for the connection, and again for each call.
+    :raises CallError: when the connection cannot be made.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self._data = b""
+        try:
+            self._socket = socket.create_connection((endpoint.address, endpoint.port), timeout)
+        except OSError as error:
+            raise CallError(f"cannot connect to {endpoint.name}: {error}") from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._http2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, header_encoding="latin-1")
+        )
+        self._http2.initiate_connection()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._socket.close()
+
+    def call(
+        self, method: str, metadata: Optional[Mapping[str, str]] = None, message: bytes = b""
+    ) -> Reply:
+        """Make one call with one message and return what came back.
+
+        :param method: ``/package.Service/Method``.
+        :param metadata: further request headers, names in lower case.
+        :param message: the serialized request; empty bytes are a valid empty message.
+        :raises CallError: when the connection breaks or the time is up before an answer.
+        """
+        began = time.monotonic()
+        stream = self._http2.get_next_available_stream_id()
+        headers = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", method),
+            (":authority", self.endpoint.authority or self.endpoint.name),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("user-agent", "skywalking.oap_proxy"),
+            *(metadata or {}).items(),
+        ]
+        reply = Reply()
+        self._data = b""
+        try:
+            self._http2.send_headers(stream, headers)
+            self._http2.send_data(stream, frame(message), end_stream=True)
+            self._receive(stream, reply, began + self.timeout)
+        except socket.timeout as error:
+            raise CallError(
+                f"{self.endpoint.name} gave no answer to {method} within {self.timeout:g} s"
+            ) from error
+        except (OSError, h2.exceptions.ProtocolError) as error:
+            raise CallError(
+                f"{self.endpoint.name} broke the connection during {method}: {error}"
+            ) from error
+        reply.messages, self._data = unframe(self._data)
+        reply.duration_ms = round((time.monotonic() - began) * 1000, 3)
+        return reply
+
+    def _receive(self, stream: int, reply: Reply, deadline: float) -> None:
+        ended = False
+        while not ended:
+            self._socket.sendall(self._http2.data_to_send())
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise socket.timeout()
+            self._socket.settimeout(left)
+            received = self._socket.recv(65536)
+            if not received:
+                raise OSError("closed by the other side before an answer; is this port HTTP/2?")
+            for event in self._http2.receive_data(received):
+                ended = self._take(event, stream, reply) or ended
+        self._socket.sendall(self._http2.data_to_send())
+
+    def _take(self, event: Any, stream: int, reply: Reply) -> bool:
+        """Note one event of h2; tell whether it ends the call."""
+        if isinstance(event, h2.events.ConnectionTerminated):
+            if event.error_code:
+                raise OSError(f"GOAWAY with HTTP/2 error {int(event.error_code)}")
+            return False
+        if getattr(event, "stream_id", None) != stream:
+            return False
+        if isinstance(event, h2.events.ResponseReceived):
+            reply.headers = dict(event.headers)
+            reply.http_status = int(reply.headers.pop(":status"))
+            reply.trailers_only = event.stream_ended is not None
+        elif isinstance(event, h2.events.TrailersReceived):
+            reply.trailers = dict(event.headers)
+        elif isinstance(event, h2.events.DataReceived):
+            self._data += event.data
+            self._http2.acknowledge_received_data(event.flow_controlled_length, stream)
+        elif isinstance(event, h2.events.StreamReset):
+            if reply.http_status is None or not _status_given(reply):
+                reply.reset = int(event.error_code)
+            return True
+        return isinstance(event, h2.events.StreamEnded)
+
+
+def _status_given(reply: Reply) -> bool:
+    """A reset that follows a complete answer (NO_ERROR, say) does not undo the answer."""
+    return reply.grpc_status is not None
+
+
+def call(
+    endpoint: Endpoint,
+    method: str,
+    timeout: float,
+    metadata: Optional[Mapping[str, str]] = None,
+    message: bytes = b"",
+) -> Reply:
+    """Make one call on a connection of its own; see :meth:`Connection.call`."""
+    with Connection(endpoint, timeout) as connection:
+        return connection.call(method, metadata, message)

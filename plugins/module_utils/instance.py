@@ -1,0 +1,193 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running nginx: test a configuration with its binary, start, signal, read its log.
+
+Only this file knows how an instance is kept running.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Protocol, Set, Tuple
+
+Run = Callable[[List[str]], Tuple[int, str, str]]
+"""Runs a command, returns its exit status, standard output and standard error."""
+
+_TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
+_SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
+_GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to )")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in the error log and in the journal, to read on from.
+
+    :ivar inode: of the log file, 0 when there was none.
+    :ivar offset: bytes.
+    :ivar clock: seconds since the epoch.
+    """
+
+    inode: int
+    offset: int
+    clock: float
+
+
+class Instance(Protocol):
+    """What a transaction needs of an instance, systemd's or another's."""
+
+    def running(self) -> bool:
+        """Tell whether a master process serves."""
+
+    def test(self, configuration: Path) -> Tuple[bool, str]:
+        """Test a configuration with the binary that will run it; return verdict and words."""
+
+    def start(self) -> Tuple[bool, str]:
+        """Start the instance; return success and what was said."""
+
+    def stop(self) -> None:
+        """Stop the instance."""
+
+    def reload(self) -> Tuple[bool, str]:
+        """Tell the running master to read its configuration; return success and words."""
+
+    def restart(self) -> Tuple[bool, str]:
+        """Stop and start; return success and what was said."""
+
+    def workers(self) -> Set[int]:
+        """Return the worker processes that accept connections."""
+
+    def mark(self) -> Mark:
+        """Remember where the log ends now."""
+
+    def log_since(self, mark: Mark) -> List[str]:
+        """Return the log lines written since the mark that tell of trouble."""
+
+    def given_up(self, mark: Mark) -> bool:
+        """Tell whether nginx has said since the mark that it will not take the change."""
+
+
+class SystemdInstance:
+    """An nginx that is a unit of systemd.
+
+    :param unit: name of the unit.
+    :param binary: path of the nginx binary.
+    :param error_log: path of the instance's error log.
+    :param run: how to run a command.
+    """
+
+    def __init__(self, unit: str, binary: str, error_log: str, run: Run) -> None:
+        self.unit = unit
+        self.binary = binary
+        self.error_log = Path(error_log)
+        self._run = run
+
+    def _properties(self) -> Dict[str, str]:
+        wanted = "ActiveState,MainPID,LoadState"
+        _status, out, _error = self._run(["systemctl", "show", "--property", wanted, self.unit])
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def running(self) -> bool:
+        """See :class:`Instance`."""
+        return self._properties().get("ActiveState") in ("active", "reloading")
+
+    def test(self, configuration: Path) -> Tuple[bool, str]:
+        """See :class:`Instance`."""
+        status, out, error = self._run([self.binary, "-t", "-q", "-c", str(configuration)])
+        return status == 0, (error or out).strip()
+
+    def _systemctl(self, verb: str) -> Tuple[bool, str]:
+        status, out, error = self._run(["systemctl", verb, self.unit])
+        return status == 0, (error or out).strip()
+
+    def start(self) -> Tuple[bool, str]:
+        """See :class:`Instance`. A unit that failed too often before may start again."""
+        self._systemctl("reset-failed")
+        return self._systemctl("start")
+
+    def stop(self) -> None:
+        """See :class:`Instance`."""
+        self._systemctl("stop")
+
+    def reload(self) -> Tuple[bool, str]:
+        """See :class:`Instance`."""
+        return self._systemctl("reload")
+
+    def restart(self) -> Tuple[bool, str]:
+        """See :class:`Instance`."""
+        self._systemctl("reset-failed")
+        return self._systemctl("restart")
+
+    def workers(self) -> Set[int]:
+        """See :class:`Instance`. A worker that drains says so in its process title."""
+        master = self._properties().get("MainPID", "0")
+        return {pid for pid, title in _children(int(master)) if "shutting down" not in title}
+
+    def mark(self) -> Mark:
+        """See :class:`Instance`."""
+        try:
+            state = self.error_log.stat()
+        except OSError:
+            return Mark(0, 0, time.time())
+        return Mark(state.st_ino, state.st_size, time.time())
+
+    def _lines(self, mark: Mark) -> List[str]:
+        try:
+            with open(self.error_log, "rb") as stream:
+                same = os.fstat(stream.fileno()).st_ino == mark.inode
+                stream.seek(mark.offset if same else 0)
+                text = stream.read().decode(errors="replace")
+        except OSError:
+            return []
+        return text.splitlines()
+
+    def log_since(self, mark: Mark) -> List[str]:
+        """See :class:`Instance`.
+
+        Before nginx has opened its log its words go to the journal, so that is read when
+        the log holds nothing of weight.
+        """
+        lines = [line for line in self._lines(mark) if _SEVERE.search(line)]
+        if not lines:
+            since = f"--since=@{int(mark.clock)}"
+            _status, out, _error = self._run(
+                ["journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit]
+            )
+            lines = [line for line in out.splitlines() if _SEVERE.search(line)]
+        unique = dict.fromkeys(_TIMESTAMP.sub("", line) for line in lines)
+        return list(unique)[-20:]
+
+    def given_up(self, mark: Mark) -> bool:
+        """See :class:`Instance`. A failed bind alone is tried again by nginx for 2.5 s."""
+        return any(_GIVEN_UP.search(line) for line in self._lines(mark)) or not self.running()
+
+
+def _children(parent: int) -> List[Tuple[int, str]]:
+    """Return process id and title of each child of a process, from /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            status = (entry / "stat").read_text(encoding="ascii", errors="replace")
+            title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # the process ended while /proc was read
+        # The name in parentheses may hold anything: the fields after it are counted.
+        if int(status.rpartition(")")[2].split()[1]) == parent:
+            found.append((int(entry.name), title))
+    return found
+
+
+def from_options(options: Dict[str, Optional[str]], run: Run) -> SystemdInstance:
+    """Return the instance that the module option ``instance`` describes."""
+    return SystemdInstance(
+        unit=options["name"] or "",
+        binary=options["binary"] or "",
+        error_log=options["error_log"] or "",
+        run=run,
+    )

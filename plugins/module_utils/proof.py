@@ -1,0 +1,230 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a listener must answer before a configuration counts as live.
+
+On a fresh connection to every listener: the id of the generation, then one call for each
+method with the probe metadata that forces it, in its own location, to a dead upstream.
+Those must come back as UNAVAILABLE in the one shape that every gRPC client reads so.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
+    UNAVAILABLE,
+    CallError,
+    Connection,
+    Endpoint,
+    Reply,
+)
+
+GENERATION_METHOD = "/-/oap-proxy/generation"
+GENERATION_HEADER = "oap-proxy-generation"
+PROBE_HEADER = "x-oap-proxy-probe"
+PROBE_UNAVAILABLE = "unavailable"
+PROOF_FILE = "proof.json"
+"""Kept in every generation, so that an older one can be proven when it is rolled back to."""
+
+Dial = Callable[[Endpoint, float], Connection]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One address and port on which the proxy listens.
+
+    :ivar address: as in nginx's ``listen``; a wildcard is asked over its loopback address.
+    :ivar port: TCP port.
+    """
+
+    address: str
+    port: int
+
+    @property
+    def name(self) -> str:
+        """Address and port as nginx writes them."""
+        return Endpoint(self.address, self.port).name
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the host itself reaches this listener."""
+        parsed = ipaddress.ip_address(self.address)
+        if not parsed.is_unspecified:
+            return Endpoint(self.address, self.port)
+        return Endpoint("::1" if parsed.version == 6 else "127.0.0.1", self.port)
+
+    @property
+    def wildcard(self) -> Tuple[int, int]:
+        """IP version and port: two listeners that share them may share a wildcard socket."""
+        return ipaddress.ip_address(self.address).version, self.port
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Tell whether the address stands for every address of its IP version."""
+        return ipaddress.ip_address(self.address).is_unspecified
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a generation must answer, and where.
+
+    :ivar listeners: all listeners of the generation.
+    :ivar methods: gRPC methods whose fallback is forced, one for each location.
+    """
+
+    listeners: Tuple[Listener, ...]
+    methods: Tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        """Return the content of the generation's proof.json."""
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Expectation:
+        """Read a proof.json."""
+        data = json.loads(content)
+        return cls(
+            tuple(Listener(item["address"], item["port"]) for item in data["listeners"]),
+            tuple(data["methods"]),
+        )
+
+    def clashes(self, before: Expectation) -> List[str]:
+        """Name the listeners that nginx cannot open while the one before is still open.
+
+        A wildcard socket and one for a single address of the same port exclude each
+        other, and nginx opens the new sockets before it closes the old: only a restart
+        takes such a change.
+        """
+        old, new = _sockets(before.listeners), _sockets(self.listeners)
+        return sorted(
+            listener.name
+            for listener in new - old
+            if any(
+                listener.wildcard == other.wildcard
+                and (listener.is_wildcard or other.is_wildcard)
+                for other in old
+            )
+        )
+
+
+def _sockets(listeners: Sequence[Listener]) -> Set[Listener]:
+    """The sockets that nginx opens: a wildcard listener covers the single addresses."""
+    wide = {listener.wildcard for listener in listeners if listener.is_wildcard}
+    return {item for item in listeners if item.is_wildcard or item.wildcard not in wide}
+
+
+@dataclass
+class Row:
+    """What one listener answered.
+
+    :ivar listener: address and port.
+    :ivar generation: id of the running configuration, None when none was told.
+    :ivar grpc_status: of the first forced call that was wrong, else of the last one.
+    :ivar http_status: of the same call.
+    :ivar trailers_only: of the same call.
+    :ivar duration_ms: milliseconds for all calls to this listener.
+    :ivar fault: one sentence, None when the listener answered as it must.
+    :ivar wrong_fallback: the fault is in the fallback of the right generation.
+    """
+
+    listener: str
+    generation: Optional[str] = None
+    grpc_status: Optional[int] = None
+    http_status: Optional[int] = None
+    trailers_only: Optional[bool] = None
+    duration_ms: float = 0.0
+    fault: Optional[str] = None
+    wrong_fallback: bool = False
+
+    def as_result(self) -> Dict[str, Any]:
+        """Return the row as a module returns it."""
+        result = asdict(self)
+        del result["wrong_fallback"]
+        return result
+
+
+def unavailable_fault(reply: Reply) -> Optional[str]:
+    """Say why a reply is not UNAVAILABLE in every gRPC client; None when it is.
+
+    grpc-java and grpc-go ignore the status of a response that is not application/grpc, and
+    read some of those that are not a 200 as UNKNOWN: so all of it is held.
+    """
+    kind = reply.headers.get("content-type", "")
+    if reply.reset is not None:
+        return f"the stream was reset (HTTP/2 error {reply.reset}) instead of answered"
+    if reply.http_status != 200:
+        return f"HTTP status {reply.http_status} instead of 200"
+    if not kind.startswith("application/grpc"):
+        return f"content-type {kind or 'missing'} instead of application/grpc"
+    if reply.grpc_status != UNAVAILABLE:
+        return f"{reply.status_name} instead of UNAVAILABLE"
+    if not reply.trailers_only:
+        return "the status did not come on a HEADERS frame that ends the stream"
+    if reply.headers.get("content-length", "0") != "0":
+        return f"content-length {reply.headers['content-length']} on a response without a body"
+    return None
+
+
+class Prover:
+    """Asks every listener.
+
+    :param timeout: seconds for a connection and for each call.
+    :param dial: opens a connection to an endpoint.
+    """
+
+    def __init__(self, timeout: float = 2.0, dial: Dial = Connection) -> None:
+        self._timeout = timeout
+        self._dial = dial
+
+    def live(self, expectation: Expectation) -> Optional[str]:
+        """Return the id that every listener answers with; None when they do not agree."""
+        ids = {self._row(listener, None, ()).generation for listener in expectation.listeners}
+        return ids.pop() if len(ids) == 1 else None
+
+    def prove(self, generation: str, expectation: Expectation) -> List[Row]:
+        """Return one row a listener; the proof holds when no row has a fault."""
+        return [
+            self._row(listener, generation, expectation.methods)
+            for listener in expectation.listeners
+        ]
+
+    def _row(self, listener: Listener, expected: Optional[str], methods: Sequence[str]) -> Row:
+        row = Row(listener.name)
+        try:
+            with self._dial(listener.endpoint, self._timeout) as connection:
+                self._ask(connection, row, expected, methods)
+        except CallError as error:
+            row.fault = str(error)
+        row.duration_ms = round(row.duration_ms, 3)
+        return row
+
+    def _ask(
+        self, connection: Connection, row: Row, expected: Optional[str], methods: Sequence[str]
+    ) -> None:
+        reply = connection.call(GENERATION_METHOD)
+        row.duration_ms += reply.duration_ms
+        row.generation = reply.headers.get(GENERATION_HEADER)
+        if expected is None:
+            return
+        if row.generation != expected:
+            found = f"generation {row.generation}" if row.generation else reply.status_name
+            row.fault = f"{row.listener} answers with {found} instead of generation {expected}"
+            return
+        for method in methods:
+            reply = connection.call(method, {PROBE_HEADER: PROBE_UNAVAILABLE})
+            row.duration_ms += reply.duration_ms
+            row.http_status = reply.http_status
+            row.grpc_status = reply.grpc_status
+            row.trailers_only = reply.trailers_only
+            wrong = unavailable_fault(reply)
+            if wrong:
+                row.wrong_fallback = True
+                row.fault = (
+                    f"{row.listener} answers {method} without a live OAP in a way that not every "
+                    f"gRPC client reads as UNAVAILABLE: {wrong}"
+                )
+                return

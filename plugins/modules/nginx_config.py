@@ -1,0 +1,369 @@
+#!/usr/bin/python
+
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Make a set of files the proven, live configuration of one nginx instance."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_config
+short_description: Make a set of files the proven, live configuration of an nginx gRPC proxy
+version_added: 0.1.0
+author:
+  - The skywalking.oap_proxy authors (@skywalking)
+description:
+  - Writes a complete tree of nginx configuration as a generation named by a hash of its
+    content, has the very binary that will run it test it, swaps it in by rename, starts or
+    reloads the instance, and proves on every listener that the new configuration answers.
+  - The proof is the id of the generation, told by the running configuration itself on a fresh
+    connection, and for each of O(methods) a call that is forced to a dead upstream, which must
+    come back as C(UNAVAILABLE) in the one shape that every gRPC client reads so.
+  - When the proof fails, the generation before is swapped back, reloaded and proven, and the
+    module fails with the reason and with nginx's own words.
+options:
+  root:
+    description: Directory that holds C(generations/) and the link C(current).
+    type: path
+    required: true
+  files:
+    description: The files of the configuration. C(nginx.conf) must be among them.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Path below the generation.
+        type: str
+        required: true
+      content:
+        description: Content of the file.
+        type: str
+        required: true
+      mode:
+        description: Permission bits in octal, as a string.
+        type: str
+        default: "0644"
+  secrets:
+    description: Files whose content is never shown, such as private keys.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path below the generation.
+        type: str
+        required: true
+      content:
+        description: Content of the file.
+        type: str
+        required: true
+      mode:
+        description: Permission bits in octal, as a string.
+        type: str
+        default: "0600"
+  instance:
+    description: The nginx that runs the configuration.
+    type: dict
+    required: true
+    suboptions:
+      kind:
+        description: What keeps the instance running.
+        type: str
+        choices: [systemd]
+        default: systemd
+      name:
+        description: Name of the unit.
+        type: str
+        required: true
+      binary:
+        description: Path of the nginx binary.
+        type: path
+        default: /usr/sbin/nginx
+      error_log:
+        description: Path of the error log that the configuration names.
+        type: path
+        required: true
+  listeners:
+    description: Every address and port on which the configuration listens; each is proven.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      address:
+        description: Address as in nginx's C(listen); C(0.0.0.0) and C(::) stand for all.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+  methods:
+    description:
+      - gRPC methods whose fallback is forced on every listener, C(/package.Service/Method).
+        Give one for each location of the configuration.
+    type: list
+    elements: str
+    required: true
+  allow_restart:
+    description: Restart the instance where nginx cannot take a change by a reload.
+    type: bool
+    default: false
+  keep:
+    description: Number of generations to keep. The live one and the one before always stay.
+    type: int
+    default: 5
+  proof_timeout:
+    description:
+      - Seconds to wait for the proof. A change that nginx has given up is told at once.
+    type: float
+    default: 20
+requirements:
+  - python3-h2 on the managed host
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without changes.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, the content of O(secrets) left out.
+    support: full
+seealso:
+  - module: skywalking.oap_proxy.grpc_probe
+"""
+
+EXAMPLES = r"""
+- name: Put a configuration live and prove it
+  skywalking.oap_proxy.nginx_config:
+    root: /etc/nginx/oap-proxy
+    files:
+      - path: nginx.conf
+        content: "{{ lookup('ansible.builtin.template', 'nginx.conf.j2') }}"
+      - path: http.d/upstreams.conf
+        content: "{{ lookup('ansible.builtin.template', 'upstreams.conf.j2') }}"
+    instance:
+      name: oap-proxy
+      error_log: /var/log/oap-proxy/error.log
+    listeners:
+      - address: 0.0.0.0
+        port: 11800
+      - address: "::"
+        port: 11800
+    methods:
+      - /skywalking.v3.TraceSegmentReportService/collect
+"""
+
+RETURN = r"""
+generation:
+  description: Id of the live generation; null when nothing is known to be live.
+  returned: always
+  type: str
+  sample: 3f9c1a20b7e4
+previous:
+  description: Id that was on disk before; null at the first run.
+  returned: success
+  type: str
+action:
+  description: What was done to the instance.
+  returned: success
+  type: str
+  sample: reloaded
+proof:
+  description: One row for each listener.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    listener:
+      description: Address and port.
+      type: str
+    generation:
+      description: Id that the listener answered with.
+      type: str
+    grpc_status:
+      description: gRPC status of the last forced call, or of the first that was wrong.
+      type: int
+    http_status:
+      description: HTTP status of the same call.
+      type: int
+    trailers_only:
+      description: Whether that answer was one HEADERS frame that ended the stream.
+      type: bool
+    duration_ms:
+      description: Milliseconds for all calls to this listener.
+      type: float
+    fault:
+      description: What is wrong, null when nothing is.
+      type: str
+tested:
+  description: Whether nginx tested the configuration; false only in check mode without nginx.
+  returned: success
+  type: bool
+repaired:
+  description: What a run that was killed had left, and this run removed.
+  returned: success
+  type: list
+  elements: str
+duration_ms:
+  description: Milliseconds that the module took on the host.
+  returned: always
+  type: float
+reason:
+  description:
+    - Why it failed, one of V(rejected), V(not_live), V(fallback), V(restart_needed),
+      V(not_started), V(busy), V(unproven).
+  returned: failure
+  type: str
+nginx_log:
+  description: What nginx said.
+  returned: failure
+  type: list
+  elements: str
+rolled_back:
+  description: Whether the generation before is back.
+  returned: failure
+  type: bool
+"""
+
+import os
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+    Expectation,
+    Listener,
+    Prover,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
+    Outcome,
+    Settings,
+    Transaction,
+    TransactionError,
+)
+
+
+def file_spec(mode: str) -> Dict[str, Any]:
+    """Return the options of one file, with its default mode."""
+    return {
+        "path": {"type": "str", "required": True},
+        "content": {"type": "str", "required": True},
+        "mode": {"type": "str", "default": mode},
+    }
+
+
+ARGUMENTS: Dict[str, Any] = {
+    "root": {"type": "path", "required": True},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": file_spec("0644"),
+    },
+    "secrets": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "no_log": True,
+        "options": file_spec("0600"),
+    },
+    "instance": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "kind": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+            "name": {"type": "str", "required": True},
+            "binary": {"type": "path", "default": "/usr/sbin/nginx"},
+            "error_log": {"type": "path", "required": True},
+        },
+    },
+    "listeners": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+        },
+    },
+    "methods": {"type": "list", "elements": "str", "required": True},
+    "allow_restart": {"type": "bool", "default": False},
+    "keep": {"type": "int", "default": 5},
+    "proof_timeout": {"type": "float", "default": 20},
+}
+
+
+def files_from(options: List[Dict[str, str]], secret: bool) -> List[File]:
+    """Return the files that an option describes.
+
+    :raises ValueError: for a mode that is not octal.
+    """
+    return [
+        File(item["path"], item["content"].encode(), int(item["mode"], 8), secret)
+        for item in options
+    ]
+
+
+def run(module: AnsibleModule) -> Tuple[Outcome, Optional[str]]:
+    """Run the transaction, or its check; return its outcome and a warning."""
+    options = module.params
+    files = files_from(options["files"], False) + files_from(options["secrets"], True)
+    expectation = Expectation(
+        tuple(Listener(item["address"], item["port"]) for item in options["listeners"]),
+        tuple(options["methods"]),
+    )
+    transaction = Transaction(
+        Tree(options["root"]),
+        from_options(options["instance"], module.run_command),
+        Prover(),
+        Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
+    )
+    if not module.check_mode:
+        return transaction.run(files, expectation), None
+    binary = options["instance"]["binary"]
+    if H2_IMPORT_ERROR or not os.path.exists(binary):
+        warning = "nginx and python3-h2 are to be installed: the configuration was not tested."
+        return transaction.preview(files, expectation), warning
+    return transaction.check(files, expectation), None
+
+
+def main() -> None:
+    """Arguments in, one result out."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    began = time.monotonic()
+
+    def spent() -> float:
+        return round((time.monotonic() - began) * 1000, 3)
+
+    if H2_IMPORT_ERROR and not module.check_mode:
+        module.fail_json(
+            msg=missing_required_lib("h2 (Debian package python3-h2)"), exception=H2_IMPORT_ERROR
+        )
+    try:
+        outcome, warning = run(module)
+    except TransactionError as error:
+        module.fail_json(msg=error.message, duration_ms=spent(), **error.as_result())
+    except ValueError as error:
+        module.fail_json(msg=f"files: a mode must be octal, such as '0644': {error}")
+    if warning:
+        module.warn(warning)
+    module.exit_json(
+        changed=outcome.changed,
+        generation=outcome.generation,
+        previous=outcome.previous,
+        action=outcome.action,
+        proof=[row.as_result() for row in outcome.proof],
+        diff=outcome.diff,
+        tested=outcome.tested,
+        repaired=outcome.repaired,
+        duration_ms=spent(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what ``nginx -V`` prints: is this an nginx that can be a gRPC proxy?"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict
+
+FLOOR = (1, 13, 10)
+"""The first nginx with the gRPC module (changes of nginx 1.13.10)."""
+
+NEEDED_WITH = ("http_v2_module",)
+NEEDED_NOT_WITHOUT = ("http_grpc_module", "http_map_module", "http_rewrite_module")
+
+
+def read_build(text: str) -> Dict[str, Any]:
+    """Return version, modules left out, and what is missing for a gRPC proxy.
+
+    :param text: output of ``nginx -V``.
+    :returns: ``version`` (empty when there was none), ``without`` (names of modules) and
+        ``missing`` (sentences, empty when the build will do).
+    """
+    found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", text)
+    if not found:
+        return {"version": "", "without": [], "missing": ["it does not tell its version"]}
+    version = tuple(int(part) for part in found.groups())
+    without = sorted(set(re.findall(r"--without-(\w+)", text)))
+    missing = []
+    if version < FLOOR:
+        missing.append(
+            f"it is {'.'.join(map(str, version))}; gRPC came with {'.'.join(map(str, FLOOR))}"
+        )
+    missing += [f"it lacks {name}" for name in NEEDED_WITH if f"--with-{name}" not in text]
+    missing += [f"it lacks {name}" for name in NEEDED_NOT_WITHOUT if name in without]
+    return {"version": ".".join(map(str, version)), "without": without, "missing": missing}
