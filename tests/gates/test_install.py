@@ -67,9 +67,23 @@ class Installed:
     collections: Path
     elsewhere: Path
 
+    @property
+    def root(self) -> Path:
+        """Where the installed files are."""
+        return self.collections / "ansible_collections" / NAME.replace(".", "/")
+
     def run(self, *command: str) -> str:
         """Run a program of this environment that knows only the installed collection."""
         return run(*command, cwd=self.elsewhere, ANSIBLE_COLLECTIONS_PATH=str(self.collections))
+
+    def reads(self, playbook: str) -> bool:
+        """Check the syntax of a playbook by its full name, and whether it is the installed one."""
+        inventory = self.elsewhere / "inventory"
+        inventory.write_text(INVENTORY, encoding="utf-8")
+        output = self.run(
+            "ansible-playbook", "-i", str(inventory), f"{NAME}.{playbook}", "--syntax-check"
+        )
+        return f"playbook: {self.root}/playbooks/{playbook}.yml" in output
 
 
 def run(*command: str, cwd: Path, **environment: str) -> str:
@@ -142,13 +156,6 @@ def install(source: str, directory: Path) -> Installed:
     return there
 
 
-def inventory(there: Installed) -> str:
-    """The inventory that names the hosts and nothing else."""
-    path = there.elsewhere / "inventory"
-    path.write_text(INVENTORY, encoding="utf-8")
-    return str(path)
-
-
 def names(tarball: Path) -> set[str]:
     """The files and folders in a tarball."""
     with tarfile.open(tarball) as archive:
@@ -191,10 +198,7 @@ def test_tarball_tells_of_no_machine(tarball: Path) -> None:
 @pytest.mark.parametrize("playbook", ["site", "verify"])
 def test_installed_playbook_is_read_from_elsewhere(installed: Installed, playbook: str) -> None:
     """A playbook is found by its full name, and so is all that it includes."""
-    output = installed.run(
-        "ansible-playbook", "-i", inventory(installed), f"{NAME}.{playbook}", "--syntax-check"
-    )
-    assert f"playbook: {NAME}.{playbook}" in output
+    assert installed.reads(playbook)
 
 
 if RUNNING:
@@ -242,8 +246,5 @@ def test_install_from_a_repository(checkout: Path, tmp_path: Path) -> None:
 
     there = install(f"git+file://{checkout}", tmp_path)
 
-    assert f"playbook: {NAME}.site" in there.run(
-        "ansible-playbook", "-i", inventory(there), f"{NAME}.site", "--syntax-check"
-    )
-    root = there.collections / "ansible_collections" / NAME.replace(".", "/")
-    assert {path.name for path in root.iterdir()} <= TOP
+    assert there.reads("site")
+    assert {path.name for path in there.root.iterdir()} <= TOP
