@@ -33,7 +33,7 @@ test: machine-for-tests ## All there is: gates, molecule, distributions, host te
 gates: $(READY) ## All that needs no host: lint, types, sanity, unit tests, specifications, installation
 	@$(TOGETHER) lint types sanity unit specs install-test
 
-lint: lint-ansible lint-yaml lint-python lint-changelog ## ansible-lint (production), yamllint, ruff and antsibull-changelog
+lint: lint-ansible lint-yaml lint-python lint-format lint-changelog ## ansible-lint (production), yamllint, ruff and antsibull-changelog
 
 lint-ansible: $(READY)
 	@$(PART) ansible-lint ansible-lint
@@ -43,6 +43,8 @@ lint-yaml: $(READY)
 
 lint-python: $(READY)
 	@$(PART) 'ruff check' ruff check
+
+lint-format: $(READY)
 	@$(PART) 'ruff format' ruff format --check
 
 lint-changelog: $(READY)
@@ -107,6 +109,6 @@ $(READY): requirements.lock
 	@$(PART) bootstrap tests/hosts/bootstrap.sh
 	@touch $(READY)
 
-.PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-changelog types \
-  sanity unit specs install-test molecule scenario bench build changelog lock images \
-  machine machine-for-tests clean help
+.PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
+  lint-changelog types sanity unit specs install-test molecule scenario bench build changelog \
+  lock images machine machine-for-tests clean help

@@ -206,7 +206,8 @@ if RUNNING:
     @pytest.mark.parametrize("playbook", ["site", "verify"])
     def test_installed_playbook_runs(installed: Installed, playbook: str) -> None:
         """The installed playbook does its work on running hosts."""
-        output = installed.run("ansible-playbook", "-i", RUNNING, f"{NAME}.{playbook}")
+        inventory = str(Path(RUNNING).resolve())
+        output = installed.run("ansible-playbook", "-i", inventory, f"{NAME}.{playbook}")
         assert "failed=0" in output
         assert "unreachable=0" in output
 
