@@ -10,7 +10,6 @@ unset UV_PYTHON VIRTUAL_ENV
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$root/.build
-python_wanted='3.12 or later'
 
 say() { printf 'bootstrap: %s\n' "$*"; }
 die() {
@@ -85,11 +84,13 @@ fi
 
 # --- docker engine -------------------------------------------------------------------------------
 
-# alive PIDFILE NAME: whether the process in the file runs, and is that program
+# alive PIDFILE NAME: whether the process in the file runs, and is that program; one that was
+# killed and that nobody has waited for still has its name, but no command line any more
 alive() {
   local pid
   pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] &&
-    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ]
+    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ] &&
+    [ -n "$(tr -d '\0' <"/proc/$pid/cmdline")" ]
 }
 
 # An engine that was killed leaves files that keep the next one from starting.
@@ -177,8 +178,9 @@ make_venv() {
   install_uv
   if ! python=$(find_python); then
     say 'no Python 3.12 or later here, fetching one with uv'
-    "$build/uv/bin/uv" --quiet python install 3.13 || die "install Python $python_wanted \
-(Debian 13: apt-get install python3; any machine with pyenv: pyenv install 3.13)"
+    "$build/uv/bin/uv" --no-progress python install 3.13 2>"$build/uv.log" || die "uv could not \
+fetch Python 3.13 ($(tail -n 1 "$build/uv.log" | sed 's/^ *//')): install Python 3.12 or later \
+yourself, on the PATH or under pyenv (Debian 13 and later: apt-get install python3)"
     python=$("$build/uv/bin/uv" python find 3.13)
   fi
   say ".venv from requirements.lock with $("$python" --version)"
