@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.hosts import clients, lab, traffic
+from tests.hosts.agents import prepare_java
 from tests.hosts.oap import GRPC_PORT, HEALTH
 from tests.hosts.progress import LabError, say
 from tests.hosts.spec import Host, Lab, lab_named
@@ -123,6 +124,7 @@ def main(arguments: list[str]) -> int:
         one = lab_named(name)
         for client in clients.CLIENTS:
             clients.prepare(client)
+        prepare_java()
         agents(checks, one)
         for proxy in one.of_kind("debian"):
             served(checks, proxy)

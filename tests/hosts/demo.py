@@ -13,6 +13,7 @@ import requests
 from docker.errors import DockerException
 
 from tests.hosts import lab, traffic
+from tests.hosts.agents import prepare_java
 from tests.hosts.plays import play
 from tests.hosts.progress import LabError, say
 from tests.hosts.spec import Lab, lab_named
@@ -53,7 +54,8 @@ def up() -> int:
     one = lab_named("demo")
     begin = time.monotonic()
     lab.up(one)
-    story.seconds.append(("hosts", time.monotonic() - begin))
+    prepare_java()
+    story.seconds.append(("images and hosts", time.monotonic() - begin))
     if configured(story):
         agents(story, one)
         unchanged(story)

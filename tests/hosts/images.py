@@ -84,7 +84,7 @@ def oap() -> str:
 
 
 def main() -> int:
-    """Build the images of all laboratories, and fetch what agents and clients are made of."""
+    """Build the images of all laboratories."""
     try:
         suites = {host.suite for lab in labs().values() for host in lab.hosts}
         with ThreadPoolExecutor(max_workers=2) as pool:

@@ -27,6 +27,12 @@ class JavaReport:
     log: str
 
 
+def prepare_java() -> None:
+    """Fetch the agent and compile the program under it, unless that was done before."""
+    maven.artifact(AGENT)
+    _program()
+
+
 def run_java(target: str, service: str, seconds: int = 6) -> JavaReport:
     """Run a Java program under the agent, which reports to the target (address:port)."""
     if shutil.which("java") is None:
