@@ -53,7 +53,7 @@ _value:
   type: dict
 """
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.inventory import read
 
@@ -61,6 +61,6 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.inventory imp
 class FilterModule:
     """The filter, for Ansible."""
 
-    def filters(self) -> Dict[str, Callable[..., Any]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by name."""
         return {"inventory": read}

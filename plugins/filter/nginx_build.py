@@ -33,7 +33,7 @@ _value:
   type: dict
 """
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.nginx_build import read_build
 
@@ -41,6 +41,6 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.nginx_build i
 class FilterModule:
     """The filter, for Ansible."""
 
-    def filters(self) -> Dict[str, Callable[..., Any]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by name."""
         return {"nginx_build": read_build}

@@ -20,10 +20,10 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Iterable, Iterator, List, Optional, Sequence
 
 GENERATION_FILE = "generation.conf"
 """The one file of a generation that the hash leaves out: it holds the hash."""
@@ -167,7 +167,7 @@ class Tree:
         """Return the directory of a generation, there or not."""
         return self.generations_dir / generation
 
-    def current(self) -> Optional[str]:
+    def current(self) -> str | None:
         """Return the id that ``current`` points to, or None when it points to no generation."""
         try:
             target = PurePosixPath(os.readlink(str(self.current_link)))
@@ -177,7 +177,7 @@ class Tree:
             return None
         return target.name if self.path(target.name).is_dir() else None
 
-    def generations(self) -> List[str]:
+    def generations(self) -> list[str]:
         """Return the ids on disk, the oldest sealed first."""
         if not self.generations_dir.is_dir():
             return []
@@ -188,7 +188,7 @@ class Tree:
         ]
         return [entry.name for entry in sorted(found, key=lambda entry: entry.stat().st_mtime_ns)]
 
-    def read(self, generation: str) -> List[File]:
+    def read(self, generation: str) -> list[File]:
         """Return the files of a generation as they are on disk, generation.conf left out."""
         base = self.path(generation)
         files = []
@@ -245,7 +245,7 @@ class Tree:
         """Remove a generation from disk."""
         self._discard(self.path(generation))
 
-    def prune(self, keep: int, protect: Iterable[Optional[str]]) -> List[str]:
+    def prune(self, keep: int, protect: Iterable[str | None]) -> list[str]:
         """Remove the oldest generations beyond ``keep``, never one of ``protect``.
 
         :returns: the ids removed.
@@ -258,7 +258,7 @@ class Tree:
             self.remove(name)
         return removed
 
-    def sweep(self) -> List[str]:
+    def sweep(self) -> list[str]:
         """Remove what a run that was killed left behind; return the names."""
         left = [
             entry

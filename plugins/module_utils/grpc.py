@@ -13,9 +13,10 @@ from __future__ import annotations
 import socket
 import time
 import traceback
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any
 from urllib.parse import unquote
 
 try:
@@ -24,16 +25,30 @@ try:
     import h2.events
     import h2.exceptions
 except ImportError:
-    H2_IMPORT_ERROR: Optional[str] = traceback.format_exc()
+    H2_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     H2_IMPORT_ERROR = None
 
 UNAVAILABLE = 14
-STATUS_NAMES = (
-    "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS "
-    "PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE "
-    "UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
-).split()
+STATUS_NAMES = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]
 """Names of the gRPC status codes, by number (grpc/doc/statuscodes.md)."""
 
 
@@ -74,16 +89,16 @@ class Reply:
     :ivar duration_ms: milliseconds from the connection's start of this call to its end.
     """
 
-    http_status: Optional[int] = None
-    headers: Dict[str, str] = field(default_factory=dict)
-    trailers: Dict[str, str] = field(default_factory=dict)
+    http_status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    trailers: dict[str, str] = field(default_factory=dict)
     trailers_only: bool = False
-    messages: List[bytes] = field(default_factory=list)
-    reset: Optional[int] = None
+    messages: list[bytes] = field(default_factory=list)
+    reset: int | None = None
     duration_ms: float = 0.0
 
     @property
-    def grpc_status(self) -> Optional[int]:
+    def grpc_status(self) -> int | None:
         """The gRPC status as sent, trailers before headers; None when there was none."""
         text = self.trailers.get("grpc-status", self.headers.get("grpc-status", ""))
         return int(text) if text.isdigit() else None
@@ -109,7 +124,7 @@ def frame(message: bytes) -> bytes:
     return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
-def unframe(data: bytes) -> Tuple[List[bytes], bytes]:
+def unframe(data: bytes) -> tuple[list[bytes], bytes]:
     """Split received bytes into whole messages and the rest."""
     messages = []
     while len(data) >= 5:
@@ -148,14 +163,14 @@ class Connection:
 
     def __exit__(
         self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._socket.close()
 
     def call(
-        self, method: str, metadata: Optional[Mapping[str, str]] = None, message: bytes = b""
+        self, method: str, metadata: Mapping[str, str] | None = None, message: bytes = b""
     ) -> Reply:
         """Make one call with one message and return what came back.
 
@@ -218,11 +233,11 @@ class Connection:
         if getattr(event, "stream_id", None) != stream:
             return False
         if isinstance(event, h2.events.ResponseReceived):
-            reply.headers = dict(event.headers)
+            reply.headers = _fields(event.headers)
             reply.http_status = int(reply.headers.pop(":status"))
             reply.trailers_only = event.stream_ended is not None
         elif isinstance(event, h2.events.TrailersReceived):
-            reply.trailers = dict(event.headers)
+            reply.trailers = _fields(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             self._data += event.data
             self._http2.acknowledge_received_data(event.flow_controlled_length, stream)
@@ -231,6 +246,11 @@ class Connection:
                 reply.reset = int(event.error_code)
             return True
         return isinstance(event, h2.events.StreamEnded)
+
+
+def _fields(headers: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """Header fields as text, which h2 decodes as it was told to."""
+    return {str(name): str(value) for name, value in headers}
 
 
 def _status_given(reply: Reply) -> bool:
@@ -242,7 +262,7 @@ def call(
     endpoint: Endpoint,
     method: str,
     timeout: float,
-    metadata: Optional[Mapping[str, str]] = None,
+    metadata: Mapping[str, str] | None = None,
     message: bytes = b"",
 ) -> Reply:
     """Make one call on a connection of its own; see :meth:`Connection.call`."""

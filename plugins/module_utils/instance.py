@@ -13,9 +13,9 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Protocol, Set, Tuple
+from typing import Callable, Protocol
 
-Run = Callable[[List[str]], Tuple[int, str, str]]
+Run = Callable[[list[str]], tuple[int, str, str]]
 """Runs a command, returns its exit status, standard output and standard error."""
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
@@ -43,28 +43,28 @@ class Instance(Protocol):
     def running(self) -> bool:
         """Tell whether a master process serves."""
 
-    def test(self, configuration: Path) -> Tuple[bool, str]:
+    def test(self, configuration: Path) -> tuple[bool, str]:
         """Test a configuration with the binary that will run it; return verdict and words."""
 
-    def start(self) -> Tuple[bool, str]:
+    def start(self) -> tuple[bool, str]:
         """Start the instance; return success and what was said."""
 
     def stop(self) -> None:
         """Stop the instance."""
 
-    def reload(self) -> Tuple[bool, str]:
+    def reload(self) -> tuple[bool, str]:
         """Tell the running master to read its configuration; return success and words."""
 
-    def restart(self) -> Tuple[bool, str]:
+    def restart(self) -> tuple[bool, str]:
         """Stop and start; return success and what was said."""
 
-    def workers(self) -> Set[int]:
+    def workers(self) -> set[int]:
         """Return the worker processes that accept connections."""
 
     def mark(self) -> Mark:
         """Remember where the log ends now."""
 
-    def log_since(self, mark: Mark) -> List[str]:
+    def log_since(self, mark: Mark) -> list[str]:
         """Return the log lines written since the mark that tell of trouble."""
 
     def given_up(self, mark: Mark) -> bool:
@@ -86,7 +86,7 @@ class SystemdInstance:
         self.error_log = Path(error_log)
         self._run = run
 
-    def _properties(self) -> Dict[str, str]:
+    def _properties(self) -> dict[str, str]:
         wanted = "ActiveState,MainPID,LoadState"
         _status, out, _error = self._run(["systemctl", "show", "--property", wanted, self.unit])
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
@@ -95,16 +95,16 @@ class SystemdInstance:
         """See :class:`Instance`."""
         return self._properties().get("ActiveState") in ("active", "reloading")
 
-    def test(self, configuration: Path) -> Tuple[bool, str]:
+    def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`Instance`."""
         status, out, error = self._run([self.binary, "-t", "-q", "-c", str(configuration)])
         return status == 0, (error or out).strip()
 
-    def _systemctl(self, verb: str) -> Tuple[bool, str]:
+    def _systemctl(self, verb: str) -> tuple[bool, str]:
         status, out, error = self._run(["systemctl", verb, self.unit])
         return status == 0, (error or out).strip()
 
-    def start(self) -> Tuple[bool, str]:
+    def start(self) -> tuple[bool, str]:
         """See :class:`Instance`. A unit that failed too often before may start again."""
         self._systemctl("reset-failed")
         return self._systemctl("start")
@@ -113,16 +113,16 @@ class SystemdInstance:
         """See :class:`Instance`."""
         self._systemctl("stop")
 
-    def reload(self) -> Tuple[bool, str]:
+    def reload(self) -> tuple[bool, str]:
         """See :class:`Instance`."""
         return self._systemctl("reload")
 
-    def restart(self) -> Tuple[bool, str]:
+    def restart(self) -> tuple[bool, str]:
         """See :class:`Instance`."""
         self._systemctl("reset-failed")
         return self._systemctl("restart")
 
-    def workers(self) -> Set[int]:
+    def workers(self) -> set[int]:
         """See :class:`Instance`. A worker that drains says so in its process title."""
         master = self._properties().get("MainPID", "0")
         return {pid for pid, title in _children(int(master)) if "shutting down" not in title}
@@ -135,7 +135,7 @@ class SystemdInstance:
             return Mark(0, 0, time.time())
         return Mark(state.st_ino, state.st_size, time.time())
 
-    def _lines(self, mark: Mark) -> List[str]:
+    def _lines(self, mark: Mark) -> list[str]:
         try:
             with open(self.error_log, "rb") as stream:
                 same = os.fstat(stream.fileno()).st_ino == mark.inode
@@ -145,7 +145,7 @@ class SystemdInstance:
             return []
         return text.splitlines()
 
-    def log_since(self, mark: Mark) -> List[str]:
+    def log_since(self, mark: Mark) -> list[str]:
         """See :class:`Instance`.
 
         Before nginx has opened its log its words go to the journal, so that is read when
@@ -166,7 +166,7 @@ class SystemdInstance:
         return any(_GIVEN_UP.search(line) for line in self._lines(mark)) or not self.running()
 
 
-def _children(parent: int) -> List[Tuple[int, str]]:
+def _children(parent: int) -> list[tuple[int, str]]:
     """Return process id and title of each child of a process, from /proc."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -183,7 +183,7 @@ def _children(parent: int) -> List[Tuple[int, str]]:
     return found
 
 
-def from_options(options: Dict[str, Optional[str]], run: Run) -> SystemdInstance:
+def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
     """Return the instance that the module option ``instance`` describes."""
     return SystemdInstance(
         unit=options["name"] or "",

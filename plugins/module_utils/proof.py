@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     UNAVAILABLE,
@@ -58,7 +59,7 @@ class Listener:
         return Endpoint("::1" if parsed.version == 6 else "127.0.0.1", self.port)
 
     @property
-    def wildcard(self) -> Tuple[int, int]:
+    def wildcard(self) -> tuple[int, int]:
         """IP version and port: two listeners that share them may share a wildcard socket."""
         return ipaddress.ip_address(self.address).version, self.port
 
@@ -76,8 +77,8 @@ class Expectation:
     :ivar methods: gRPC methods whose fallback is forced, one for each location.
     """
 
-    listeners: Tuple[Listener, ...]
-    methods: Tuple[str, ...]
+    listeners: tuple[Listener, ...]
+    methods: tuple[str, ...]
 
     def to_json(self) -> bytes:
         """Return the content of the generation's proof.json."""
@@ -92,7 +93,7 @@ class Expectation:
             tuple(data["methods"]),
         )
 
-    def clashes(self, before: Expectation) -> List[str]:
+    def clashes(self, before: Expectation) -> list[str]:
         """Name the listeners that nginx cannot open while the one before is still open.
 
         A wildcard socket and one for a single address of the same port exclude each
@@ -104,14 +105,13 @@ class Expectation:
             listener.name
             for listener in new - old
             if any(
-                listener.wildcard == other.wildcard
-                and (listener.is_wildcard or other.is_wildcard)
+                listener.wildcard == other.wildcard and (listener.is_wildcard or other.is_wildcard)
                 for other in old
             )
         )
 
 
-def _sockets(listeners: Sequence[Listener]) -> Set[Listener]:
+def _sockets(listeners: Sequence[Listener]) -> set[Listener]:
     """The sockets that nginx opens: a wildcard listener covers the single addresses."""
     wide = {listener.wildcard for listener in listeners if listener.is_wildcard}
     return {item for item in listeners if item.is_wildcard or item.wildcard not in wide}
@@ -132,41 +132,40 @@ class Row:
     """
 
     listener: str
-    generation: Optional[str] = None
-    grpc_status: Optional[int] = None
-    http_status: Optional[int] = None
-    trailers_only: Optional[bool] = None
+    generation: str | None = None
+    grpc_status: int | None = None
+    http_status: int | None = None
+    trailers_only: bool | None = None
     duration_ms: float = 0.0
-    fault: Optional[str] = None
+    fault: str | None = None
     wrong_fallback: bool = False
 
-    def as_result(self) -> Dict[str, Any]:
+    def as_result(self) -> dict[str, Any]:
         """Return the row as a module returns it."""
         result = asdict(self)
         del result["wrong_fallback"]
         return result
 
 
-def unavailable_fault(reply: Reply) -> Optional[str]:
+def unavailable_fault(reply: Reply) -> str | None:
     """Say why a reply is not UNAVAILABLE in every gRPC client; None when it is.
 
     grpc-java and grpc-go ignore the status of a response that is not application/grpc, and
     read some of those that are not a 200 as UNKNOWN: so all of it is held.
     """
     kind = reply.headers.get("content-type", "")
-    if reply.reset is not None:
-        return f"the stream was reset (HTTP/2 error {reply.reset}) instead of answered"
-    if reply.http_status != 200:
-        return f"HTTP status {reply.http_status} instead of 200"
-    if not kind.startswith("application/grpc"):
-        return f"content-type {kind or 'missing'} instead of application/grpc"
-    if reply.grpc_status != UNAVAILABLE:
-        return f"{reply.status_name} instead of UNAVAILABLE"
-    if not reply.trailers_only:
-        return "the status did not come on a HEADERS frame that ends the stream"
-    if reply.headers.get("content-length", "0") != "0":
-        return f"content-length {reply.headers['content-length']} on a response without a body"
-    return None
+    length = reply.headers.get("content-length", "0")
+    faults = {
+        f"the stream was reset (HTTP/2 error {reply.reset})": reply.reset is not None,
+        f"HTTP status {reply.http_status} instead of 200": reply.http_status != 200,
+        f"content-type {kind or 'missing'} instead of application/grpc": (
+            not kind.startswith("application/grpc")
+        ),
+        f"{reply.status_name} instead of UNAVAILABLE": reply.grpc_status != UNAVAILABLE,
+        "the status did not come on a HEADERS frame that ends the stream": not reply.trailers_only,
+        f"content-length {length} on a response without a body": length != "0",
+    }
+    return next((fault for fault, found in faults.items() if found), None)
 
 
 class Prover:
@@ -180,19 +179,19 @@ class Prover:
         self._timeout = timeout
         self._dial = dial
 
-    def live(self, expectation: Expectation) -> Optional[str]:
+    def live(self, expectation: Expectation) -> str | None:
         """Return the id that every listener answers with; None when they do not agree."""
         ids = {self._row(listener, None, ()).generation for listener in expectation.listeners}
         return ids.pop() if len(ids) == 1 else None
 
-    def prove(self, generation: str, expectation: Expectation) -> List[Row]:
+    def prove(self, generation: str, expectation: Expectation) -> list[Row]:
         """Return one row a listener; the proof holds when no row has a fault."""
         return [
             self._row(listener, generation, expectation.methods)
             for listener in expectation.listeners
         ]
 
-    def _row(self, listener: Listener, expected: Optional[str], methods: Sequence[str]) -> Row:
+    def _row(self, listener: Listener, expected: str | None, methods: Sequence[str]) -> Row:
         row = Row(listener.name)
         try:
             with self._dial(listener.endpoint, self._timeout) as connection:
@@ -203,7 +202,7 @@ class Prover:
         return row
 
     def _ask(
-        self, connection: Connection, row: Row, expected: Optional[str], methods: Sequence[str]
+        self, connection: Connection, row: Row, expected: str | None, methods: Sequence[str]
     ) -> None:
         reply = connection.call(GENERATION_METHOD)
         row.duration_ms += reply.duration_ms

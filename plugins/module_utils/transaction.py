@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     Busy,
@@ -52,11 +53,11 @@ class Outcome:
 
     changed: bool
     generation: str
-    previous: Optional[str]
+    previous: str | None
     action: str = "none"
-    proof: List[Row] = field(default_factory=list)
-    diff: List[Dict[str, str]] = field(default_factory=list)
-    repaired: List[str] = field(default_factory=list)
+    proof: list[Row] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
     tested: bool = True
 
 
@@ -76,7 +77,7 @@ class TransactionError(Exception):
         message: str,
         nginx_log: Sequence[str] = (),
         rolled_back: bool = False,
-        generation: Optional[str] = None,
+        generation: str | None = None,
         proof: Sequence[Row] = (),
     ) -> None:
         super().__init__(message)
@@ -87,7 +88,7 @@ class TransactionError(Exception):
         self.generation = generation
         self.proof = list(proof)
 
-    def as_result(self) -> Dict[str, Any]:
+    def as_result(self) -> dict[str, Any]:
         """Return what a module returns beside its message."""
         return {
             "reason": self.reason,
@@ -103,10 +104,10 @@ class _State:
     """What was found before anything was touched."""
 
     wanted: str
-    disk: Optional[str]
-    live: Optional[str]
+    disk: str | None
+    live: str | None
     running: bool
-    before: Optional[str]
+    before: str | None
 
 
 class Transaction:
@@ -213,7 +214,7 @@ class Transaction:
         return Outcome(True, state.wanted, state.disk, action, rows, diff)
 
     @staticmethod
-    def _complete(files: Sequence[File], expectation: Expectation) -> List[File]:
+    def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
         complete = [*files, File(PROOF_FILE, expectation.to_json())]
         try:
             check(complete)
@@ -221,7 +222,7 @@ class Transaction:
             raise TransactionError("rejected", str(error)) from error
         return complete
 
-    def _expectation(self, generation: Optional[str]) -> Optional[Expectation]:
+    def _expectation(self, generation: str | None) -> Expectation | None:
         """What a generation on disk says that it must answer."""
         if generation is None:
             return None
@@ -270,7 +271,7 @@ class Transaction:
             )
         return bool(clashes)
 
-    def _apply(self, running: bool, restart: bool) -> Tuple[str, bool, str]:
+    def _apply(self, running: bool, restart: bool) -> tuple[str, bool, str]:
         if not running:
             return ("started", *self._instance.start())
         if restart:
@@ -279,7 +280,7 @@ class Transaction:
 
     def _await(
         self, generation: str, expectation: Expectation, mark: Mark, patient: bool = True
-    ) -> List[Row]:
+    ) -> list[Row]:
         """Poll fast and judge late: nginx tries a bind for 2.5 s before it gives up.
 
         Ends at once when the proof holds, when the right generation answers wrongly, or
@@ -308,14 +309,13 @@ class Transaction:
         action: str,
         done: bool,
         words: str,
-        rows: List[Row],
+        rows: list[Row],
         mark: Mark,
         fresh: bool,
     ) -> TransactionError:
         """Go back to what was there before; return the error that tells all of it."""
         log = self._instance.log_since(mark)
         reason, cause = _verdict(self._instance, action, done, words, rows, log)
-        back = Mark(mark.inode, mark.offset, mark.clock)
         if state.before is None or state.before == state.wanted:
             if state.before is None:
                 self._tree.clear()
@@ -324,7 +324,7 @@ class Transaction:
         else:
             if self._tree.current() != state.before:
                 self._tree.swap(state.before)
-            rolled_back, live = self._return_to(state, action, back)
+            rolled_back, live = self._return_to(state, action)
         if fresh and state.wanted != live:
             self._tree.remove(state.wanted)
         if state.before is None:
@@ -337,7 +337,7 @@ class Transaction:
             now = f"Rolled back on disk to generation {state.before}; it does not run, as before."
         return TransactionError(reason, f"{cause} {now}", log, rolled_back, live, rows)
 
-    def _return_to(self, state: _State, action: str, mark: Mark) -> Tuple[bool, Optional[str]]:
+    def _return_to(self, state: _State, action: str) -> tuple[bool, str | None]:
         """Make the generation before live again, if it was; return success and what is live."""
         before = state.before or ""
         expectation = self._expectation(before)
@@ -354,7 +354,7 @@ class Transaction:
         rows = self._await(before, bare, self._instance.mark())
         return not _faults(rows), self._prover.live(bare)
 
-    def _diff(self, before: Optional[str], files: Sequence[File]) -> List[Dict[str, str]]:
+    def _diff(self, before: str | None, files: Sequence[File]) -> list[dict[str, str]]:
         old = {item.path: item for item in self._tree.read(before)} if before else {}
         new = {item.path: item for item in files}
         return [
@@ -369,15 +369,11 @@ class Transaction:
         ]
 
 
-def _differ(old: Optional[File], new: Optional[File]) -> bool:
-    return (
-        old is None
-        or new is None
-        or (old.content, old.mode) != (new.content, new.mode)
-    )
+def _differ(old: File | None, new: File | None) -> bool:
+    return old is None or new is None or (old.content, old.mode) != (new.content, new.mode)
 
 
-def _shown(item: Optional[File], changed: bool = False) -> str:
+def _shown(item: File | None, changed: bool = False) -> str:
     if item is None:
         return ""
     if item.secret:
@@ -385,7 +381,7 @@ def _shown(item: Optional[File], changed: bool = False) -> str:
     return f"# mode {item.mode:04o}\n" + item.content.decode(errors="replace")
 
 
-def _faults(rows: Sequence[Row]) -> List[Row]:
+def _faults(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.fault]
 
 
@@ -397,8 +393,8 @@ def _first_cause(words: str) -> str:
 
 
 def _verdict(
-    instance: Instance, action: str, done: bool, words: str, rows: List[Row], log: List[str]
-) -> Tuple[str, str]:
+    instance: Instance, action: str, done: bool, words: str, rows: list[Row], log: list[str]
+) -> tuple[str, str]:
     """Return reason and cause, the cause as a sentence with the thing to do next."""
     faults = _faults(rows)
     told = " ".join(log)

@@ -39,7 +39,7 @@ options:
     description: Further request headers, names in lower case.
     type: dict
     default: {}
-  message:
+  request:
     description: The serialized request message in base64. Empty is a valid, empty message.
     type: str
     default: ""
@@ -126,10 +126,9 @@ duration_ms:
 
 import base64
 import binascii
-from typing import Any, Dict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
     STATUS_NAMES,
@@ -139,19 +138,19 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     call,
 )
 
-ARGUMENTS: Dict[str, Any] = {
+ARGUMENTS: dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "authority": {"type": "str", "default": ""},
     "method": {"type": "str", "required": True},
     "metadata": {"type": "dict", "default": {}},
-    "message": {"type": "str", "default": ""},
+    "request": {"type": "str", "default": ""},
     "timeout": {"type": "float", "default": 5},
     "expect": {"type": "list", "elements": "str", "default": ["OK"]},
 }
 
 
-def result(reply: Reply) -> Dict[str, Any]:
+def result(reply: Reply) -> dict[str, Any]:
     """Return a reply as a module returns it."""
     return {
         "changed": False,
@@ -181,10 +180,10 @@ def main() -> None:
     endpoint = Endpoint(options["address"], options["port"], options["authority"])
     metadata = {name.lower(): str(value) for name, value in options["metadata"].items()}
     try:
-        message = base64.b64decode(options["message"], validate=True)
+        message = base64.b64decode(options["request"], validate=True)
         reply = call(endpoint, options["method"], options["timeout"], metadata, message)
     except binascii.Error as error:
-        module.fail_json(msg=f"message: not base64: {error}")
+        module.fail_json(msg=f"request: not base64: {error}")
     except CallError as error:
         module.fail_json(msg=str(error), grpc_status=None, grpc_status_name="no answer")
     if reply.status_name not in options["expect"]:

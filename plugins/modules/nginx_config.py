@@ -228,10 +228,9 @@ rolled_back:
 
 import os
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
@@ -248,7 +247,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 )
 
 
-def file_spec(mode: str) -> Dict[str, Any]:
+def file_spec(mode: str) -> dict[str, Any]:
     """Return the options of one file, with its default mode."""
     return {
         "path": {"type": "str", "required": True},
@@ -257,7 +256,7 @@ def file_spec(mode: str) -> Dict[str, Any]:
     }
 
 
-ARGUMENTS: Dict[str, Any] = {
+ARGUMENTS: dict[str, Any] = {
     "root": {"type": "path", "required": True},
     "files": {
         "type": "list",
@@ -298,7 +297,7 @@ ARGUMENTS: Dict[str, Any] = {
 }
 
 
-def files_from(options: List[Dict[str, str]], secret: bool) -> List[File]:
+def files_from(options: list[dict[str, str]], secret: bool) -> list[File]:
     """Return the files that an option describes.
 
     :raises ValueError: for a mode that is not octal.
@@ -309,7 +308,7 @@ def files_from(options: List[Dict[str, str]], secret: bool) -> List[File]:
     ]
 
 
-def run(module: AnsibleModule) -> Tuple[Outcome, Optional[str]]:
+def run(module: AnsibleModule) -> tuple[Outcome, str | None]:
     """Run the transaction, or its check; return its outcome and a warning."""
     options = module.params
     files = files_from(options["files"], False) + files_from(options["secrets"], True)

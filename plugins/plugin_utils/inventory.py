@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 INSTANCE_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
@@ -45,20 +46,18 @@ class Reader:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.complaints: List[str] = []
+        self.complaints: list[str] = []
 
     def complain(self, variable: str, value: Any, remedy: str, host: str = "") -> None:
         """Note one complaint: host, variable, value, and what would do."""
         self.complaints.append(f"{host or self.host}: {variable} is {value!r}; {remedy}")
 
-    def integer(
-        self, variable: str, value: Any, low: int, high: int, host: str = ""
-    ) -> Optional[int]:
+    def integer(self, variable: str, value: Any, low: int, high: int, host: str = "") -> int | None:
         """Return a whole number within bounds, or complain."""
         text = str(value).strip()
-        if not isinstance(value, bool) and re.fullmatch(r"-?[0-9]{1,12}", text):
-            if low <= int(text) <= high:
-                return int(text)
+        whole = not isinstance(value, bool) and re.fullmatch(r"-?[0-9]{1,12}", text)
+        if whole and low <= int(text) <= high:
+            return int(text)
         self.complain(variable, value, f"give a whole number from {low} to {high}.", host)
         return None
 
@@ -70,7 +69,7 @@ class Reader:
         return text in ("true", "yes", "1")
 
 
-def address_of(value: Any) -> Optional[str]:
+def address_of(value: Any) -> str | None:
     """Return an address or a host name that may stand in a configuration, else None."""
     text = str(value)
     try:
@@ -95,13 +94,13 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def read_server(reader: Reader, name: str, host: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+def read_server(reader: Reader, name: str, host: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return one OAP of the inventory, or None after a complaint."""
     before = len(reader.complaints)
     if not NAME.fullmatch(name):
         reader.complain("its name", name, "letters, digits, '.', '_' and '-' only.", name)
     source = next((key for key in ("oap_address", "ansible_host") if key in host), "its name")
-    given = host[source] if source in host else name
+    given = host.get(source, name)
     address = address_of(given)
     if address is None:
         remedy = "set oap_address to an address or a name that the proxy can reach."
@@ -130,7 +129,7 @@ def read_server(reader: Reader, name: str, host: Mapping[str, Any]) -> Optional[
 
 def read_servers(
     reader: Reader, group: str, names: Sequence[str], hostvars: Mapping[str, Any]
-) -> List[Dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Return the OAPs of the group, those that are usable."""
     if not names:
         reader.complain(
@@ -139,7 +138,7 @@ def read_servers(
     before = len(reader.complaints)
     found = [read_server(reader, str(name), hostvars[name]) for name in names]
     servers = [item for item in found if item is not None]
-    seen: Dict[str, str] = {}
+    seen: dict[str, str] = {}
     for item in servers:
         other = seen.setdefault(item["endpoint"], item["name"])
         if other != item["name"]:
@@ -157,7 +156,7 @@ def read_servers(
 
 def read_balance(
     reader: Reader, value: Any, servers: Sequence[Mapping[str, Any]]
-) -> Dict[str, str]:
+) -> dict[str, str]:
     """Return the balancing method and its hash key."""
     method, key = value, None
     if isinstance(value, Mapping) and list(value) == ["hash"]:
@@ -186,13 +185,13 @@ def read_balance(
 
 def read_listeners(
     reader: Reader, value: Sequence[Mapping[str, Any]], ipv6: bool
-) -> List[List[Dict[str, Any]]]:
+) -> list[list[dict[str, Any]]]:
     """Return for each entry of grpc_proxy_listen the sockets that it stands for.
 
     An entry without an address listens on all addresses, of IPv6 too where the host has it.
     """
     entries = []
-    seen: Dict[Tuple[str, int], int] = {}
+    seen: dict[tuple[str, int], int] = {}
     if not value:
         reader.complain("grpc_proxy_listen", value, "give at least one listener.")
     for index, item in enumerate(value):
@@ -210,7 +209,7 @@ def read_listeners(
     return entries
 
 
-def _listen_addresses(reader: Reader, variable: str, value: Any, ipv6: bool) -> List[str]:
+def _listen_addresses(reader: Reader, variable: str, value: Any, ipv6: bool) -> list[str]:
     if value in (None, ""):
         return ["0.0.0.0", "::"] if ipv6 else ["0.0.0.0"]
     try:
@@ -240,7 +239,7 @@ def read(
     names: Sequence[str],
     hostvars: Mapping[str, Any],
     ipv6: bool,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Read everything that people set for one proxy.
 
     :param settings: the variables ``grpc_proxy_*`` of the proxy.

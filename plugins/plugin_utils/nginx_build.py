@@ -1,12 +1,12 @@
 # Copyright: The skywalking.oap_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what ``nginx -V`` prints: is this an nginx that can be a gRPC proxy?"""
+"""Reads what ``nginx -V`` prints, to tell whether this nginx can be a gRPC proxy."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Dict
+from typing import Any
 
 FLOOR = (1, 13, 10)
 """The first nginx with the gRPC module (changes of nginx 1.13.10)."""
@@ -15,7 +15,7 @@ NEEDED_WITH = ("http_v2_module",)
 NEEDED_NOT_WITHOUT = ("http_grpc_module", "http_map_module", "http_rewrite_module")
 
 
-def read_build(text: str) -> Dict[str, Any]:
+def read_build(text: str) -> dict[str, Any]:
     """Return version, modules left out, and what is missing for a gRPC proxy.
 
     :param text: output of ``nginx -V``.

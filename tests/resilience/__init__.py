@@ -1,0 +1,1 @@
+"""Failing OAPs under load, behind every balancing method."""

@@ -1,0 +1,94 @@
+"""Calls at a steady pace, and streams that are held, through several proxies at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import grpc
+
+COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
+CALL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: when it began and ended, on the monotonic clock, and its status."""
+
+    began: float
+    ended: float
+    code: str
+
+
+@dataclass
+class Load:
+    """A bounded load on one target: ``pace`` calls a second on ``clients`` connections."""
+
+    target: str
+    pace: float = 50.0
+    clients: int = 10
+    calls: list[Call] = field(default_factory=list)
+
+    async def run(self, seconds: float) -> None:
+        """Make calls for so long, then wait for those in flight."""
+        # Without a subchannel pool of its own every channel would share one connection.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+        channels = [
+            grpc.aio.insecure_channel(self.target, options=options)
+            for _client in range(self.clients)
+        ]
+        flying = []
+        began = time.monotonic()
+        for number in range(int(seconds * self.pace)):
+            await asyncio.sleep(max(0.0, began + number / self.pace - time.monotonic()))
+            flying.append(asyncio.create_task(self._call(channels[number % self.clients])))
+        await asyncio.gather(*flying)
+        for channel in channels:
+            await channel.close()
+
+    async def _call(self, channel: grpc.aio.Channel) -> None:
+        began = time.monotonic()
+        try:
+            await collect(channel, 0.0, CALL_SECONDS)
+            code = "OK"
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+        self.calls.append(Call(began, time.monotonic(), code))
+
+    def failed(self, since: float = 0.0, until: float = float("inf")) -> list[Call]:
+        """Return the calls that began in that time and did not end well."""
+        return [call for call in self.calls if since <= call.began < until and call.code != "OK"]
+
+
+async def collect(channel: grpc.aio.Channel, seconds: float, timeout: float) -> bytes:
+    """Report one empty message, hold the stream for so long, and return the answer."""
+    call: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
+        COLLECT, request_serializer=bytes, response_deserializer=bytes
+    )
+    return await call(_messages(seconds), timeout=timeout)
+
+
+async def _messages(seconds: float) -> AsyncIterator[bytes]:
+    yield b""
+    await asyncio.sleep(seconds)
+
+
+async def hold(target: str, streams: int, seconds: float, channels: int = 10) -> Counter[str]:
+    """Open so many client streams, hold them for so long, end them; count how they ended."""
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    opened = [grpc.aio.insecure_channel(target, options=options) for _channel in range(channels)]
+
+    async def one(number: int) -> str:
+        try:
+            await collect(opened[number % channels], seconds, seconds + 30)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return "OK"
+
+    ended = Counter(await asyncio.gather(*(one(number) for number in range(streams))))
+    for channel in opened:
+        await channel.close()
+    return ended
