@@ -30,7 +30,7 @@ def main(target: str, service: str, instance: str, segments: int, seconds: float
     created = []
     begin = time.monotonic()
     for number in range(segments):
-        with get_context().new_entry_span(op=f"/work/{number % 10}") as span:
+        with get_context().new_entry_span(op=f"/orders/{number % 10}") as span:
             span.layer = Layer.Http
             span.component = Component.General
             created.append(str(get_context().segment.segment_id))
