@@ -1,0 +1,13 @@
+"""Settings that every unit test shares."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# The same examples at every run, and no verdict that hangs on how fast the machine is.
+settings.register_profile(
+    "gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+# More of them, others at every run: pytest tests/unit --hypothesis-profile=search
+settings.register_profile("search", settings.get_profile("gate"), derandomize=False)
+settings.load_profile("gate")

@@ -1,0 +1,363 @@
+"""A stand-in for nginx: a small model of what its master does, on a real tree of generations.
+
+It is no nginx. It knows what a transaction can see of one: what is on disk, what is live, what
+each command says, what the error log says, and what every listener answers. Where nginx lies
+(facts of its reload), it lies. Time is a number that only sleep() moves.
+
+What nginx reads in a configuration, the model reads in the words of nginx.conf:
+``refused`` is not accepted by the test, ``unstartable`` is accepted and never serves,
+``wrong-fallback`` answers the forced calls as the widely copied snippet does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    File,
+    Tree,
+    identity,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
+    CallError,
+    Connection,
+    Endpoint,
+    Reply,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+    GENERATION_HEADER,
+    GENERATION_METHOD,
+    PROBE_HEADER,
+    PROOF_FILE,
+    Expectation,
+    Listener,
+    Prover,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
+    Settings,
+    Transaction,
+)
+
+GRPC = {"content-type": "application/grpc"}
+GIVES_UP_S = 2.5
+"""Nginx tries a bind five times, half a second apart."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration as a master process has read it."""
+
+    generation: str
+    words: str
+    sockets: frozenset[tuple[str, int]]
+
+
+@dataclass
+class Faults:
+    """What is wrong with the host, until it is mended.
+
+    :ivar taken: ports that another program holds.
+    :ivar stopped_master: signals are accepted and not acted on (SIGSTOP).
+    :ivar lingering: old workers go on accepting.
+    :ivar silent: listeners that accept and answer nothing that is HTTP/2.
+    """
+
+    taken: set[int] = field(default_factory=set)
+    stopped_master: bool = False
+    lingering: bool = False
+    silent: bool = False
+
+
+@dataclass
+class Call:
+    """What the model was told to do, for tests of the order."""
+
+    verb: str
+    disk: str | None
+
+
+class ModelNginx:
+    """The instance, and the other end of every connection to it.
+
+    :param root: root of the tree of generations.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.tree = Tree(str(root))
+        self.faults = Faults()
+        self.live: Loaded | None = None
+        self.now = 1000.0
+        self.log: list[str] = []
+        self.said: list[Call] = []
+        self.reload_delay = 0.0
+        self._pending: tuple[float, Loaded] | None = None
+        self._giving_up: float | None = None
+        self._owed = False
+        self._workers = {100, 101}
+        self._old_workers: set[int] = set()
+
+    # What the tests ask
+
+    @property
+    def live_id(self) -> str | None:
+        """Return the id that every listener answers with, and None where one does not."""
+        self._advance()
+        if self.live is None or self.faults.silent:
+            return None
+        return self.live.generation
+
+    def clock(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time go by."""
+        assert seconds > 0
+        self.now += seconds
+
+    def transaction(self, settings: Settings | None = None) -> Transaction:
+        """Return a transaction on this tree, this instance and this clock."""
+        prover = Prover(dial=self.dial)
+        wanted = settings or Settings()
+        return Transaction(self.tree, self, prover, wanted, self.clock, self.sleep)
+
+    def verbs(self) -> list[str]:
+        """Return what was done since the last time, in order."""
+        verbs = [call.verb for call in self.said]
+        self.said.clear()
+        return verbs
+
+    # The instance
+
+    def running(self) -> bool:
+        """See Instance."""
+        return self.live is not None
+
+    def test(self, configuration: Path) -> tuple[bool, str]:
+        """See Instance. It reads the files, as nginx does."""
+        self._note("test")
+        words = configuration.read_text()
+        if "refused" in words:
+            return False, f'nginx: [emerg] unknown directive "refused" in {configuration}:1'
+        return True, ""
+
+    def start(self) -> tuple[bool, str]:
+        """See Instance."""
+        self._note("start")
+        return self._begin()
+
+    def stop(self) -> None:
+        """See Instance."""
+        self._note("stop")
+        self._end()
+
+    def restart(self) -> tuple[bool, str]:
+        """See Instance."""
+        self._note("restart")
+        self._end()
+        return self._begin()
+
+    def reload(self) -> tuple[bool, str]:
+        """See Instance. Whatever happens, it says that all is well."""
+        self._note("reload")
+        self._advance()
+        if self.live is None:
+            return False, "the unit is not active"
+        if self.faults.stopped_master:
+            self._owed = True
+            return True, ""
+        wanted = self._read()
+        if wanted is None or "unstartable" in wanted.words:
+            self.log.append("[emerg] 7#7: the configuration cannot be used")
+            return True, ""
+        blocked = self._blocked(wanted)
+        if blocked:
+            place = f"bind() to {blocked} failed (98: Address already in use)"
+            self.log.append(f"[emerg] 7#7: {place}")
+            self._giving_up = self.now + GIVES_UP_S
+            return True, ""
+        self._pending = (self.now + self.reload_delay, wanted)
+        self._advance()
+        return True, ""
+
+    def workers(self) -> set[int]:
+        """See Instance."""
+        self._advance()
+        return self._workers | self._old_workers if self.live else set()
+
+    def mark(self) -> Mark:
+        """See Instance."""
+        return Mark(1, len(self.log), self.now)
+
+    def log_since(self, mark: Mark) -> list[str]:
+        """See Instance."""
+        self._advance()
+        return self.log[mark.offset :]
+
+    def given_up(self, mark: Mark) -> bool:
+        """See Instance."""
+        return not self.running() or any(
+            "still could not bind()" in line or ("[emerg]" in line and "bind() to" not in line)
+            for line in self.log_since(mark)
+        )
+
+    # The inside
+
+    def _note(self, verb: str) -> None:
+        self.said.append(Call(verb, self.tree.current()))
+
+    def _read(self) -> Loaded | None:
+        generation = self.tree.current()
+        if generation is None:
+            return None
+        place = self.tree.path(generation)
+        data = json.loads((place / PROOF_FILE).read_bytes())
+        sockets = frozenset((item["address"], item["port"]) for item in data["listeners"])
+        return Loaded(generation, (place / "nginx.conf").read_text(), sockets)
+
+    def _blocked(self, wanted: Loaded) -> str | None:
+        """Return a socket that cannot be opened beside what this master holds already."""
+        held = self.live.sockets if self.live else frozenset()
+        for address, port in sorted(wanted.sockets - held):
+            if port in self.faults.taken:
+                return f"{address}:{port}"
+            # With the wildcard itself open no single address of it is opened, and vice versa.
+            if ("0.0.0.0", port) in wanted.sockets - {(address, port)}:
+                continue
+            others = {other for other, held_port in held if held_port == port}
+            if others and (address == "0.0.0.0" or "0.0.0.0" in others):
+                return f"{address}:{port}"
+        return None
+
+    def _advance(self) -> None:
+        """Let happen what was due."""
+        if self._pending and self.now >= self._pending[0]:
+            self.live = self._pending[1]
+            self._pending = None
+            old, self._workers = self._workers, {max(self._workers) + 1, max(self._workers) + 2}
+            self._old_workers = old if self.faults.lingering else set()
+        if self._giving_up is not None and self.now >= self._giving_up:
+            self._giving_up = None
+            self.log.append("[emerg] 7#7: still could not bind()")
+
+    def _begin(self) -> tuple[bool, str]:
+        if self.live is not None:
+            return True, ""
+        wanted = self._read()
+        if wanted is None or "unstartable" in wanted.words:
+            self.log.append("[emerg] 9#9: it cannot start")
+            return False, "Job for the unit failed."
+        blocked = self._blocked(wanted)
+        if blocked:
+            place = f"bind() to {blocked} failed (98: Address already in use)"
+            self.log += [f"[emerg] 9#9: {place}", "[emerg] 9#9: still could not bind()"]
+            return False, "Job for the unit failed."
+        self.live = wanted
+        self._workers = {max(self._workers) + 1, max(self._workers) + 2}
+        return True, ""
+
+    def _end(self) -> None:
+        self.live = None
+        self._pending = None
+        self._giving_up = None
+        self._owed = False
+        self._old_workers = set()
+
+    def continued(self) -> None:
+        """Continue a master that was stopped: a signal that waited takes effect now."""
+        self.faults.stopped_master = False
+        if self._owed and self.live is not None:
+            self._owed = False
+            self.reload()
+
+    def die(self) -> None:
+        """Be killed: no process, nothing on disk changed."""
+        self._end()
+
+    # The listeners
+
+    def dial(self, endpoint: Endpoint, timeout: float) -> Connection:
+        """Open a connection to whoever listens there."""
+        self._advance()
+        return Answering(self, endpoint, timeout)
+
+    def answers_at(self, endpoint: Endpoint) -> Loaded | None:
+        """Return the configuration that answers at an endpoint, None for another program."""
+        if self.faults.silent:
+            raise CallError(f"{endpoint.name} gave no answer")
+        if self.live and any(
+            port == endpoint.port and _reaches(address, endpoint.address)
+            for address, port in self.live.sockets
+        ):
+            return self.live
+        if endpoint.port in self.faults.taken:
+            return None
+        raise CallError(f"cannot connect to {endpoint.name}: refused")
+
+
+def _reaches(listening: str, address: str) -> bool:
+    one, other = ipaddress.ip_address(listening), ipaddress.ip_address(address)
+    return one == other or (one.is_unspecified and one.version == other.version)
+
+
+class Answering(Connection):
+    """A connection to the model."""
+
+    def __init__(self, nginx: ModelNginx, endpoint: Endpoint, timeout: float) -> None:
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.nginx = nginx
+        nginx.answers_at(endpoint)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """There is nothing to close."""
+
+    def call(
+        self, method: str, metadata: Mapping[str, str] | None = None, message: bytes = b""
+    ) -> Reply:
+        """Answer as the configuration says that is live now."""
+        assert message == b""
+        loaded = self.nginx.answers_at(self.endpoint)
+        if loaded is None:
+            return Reply(404, {"content-type": "text/html"}, duration_ms=0.1)
+        if method == GENERATION_METHOD:
+            headers = {**GRPC, "grpc-status": "0", GENERATION_HEADER: loaded.generation}
+            return Reply(200, headers, trailers_only=True, duration_ms=0.1)
+        assert metadata == {PROBE_HEADER: "unavailable"}
+        if "wrong-fallback" in loaded.words:
+            return Reply(204, {"grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
+        return Reply(200, {**GRPC, "grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
+
+
+LISTENERS = (Listener("0.0.0.0", 11800),)
+METHODS = ("/skywalking.v3.ManagementService/keepAlive", "/one.Other/stream")
+
+
+def expecting(*listeners: Listener, methods: tuple[str, ...] = METHODS) -> Expectation:
+    """Return what a configuration with these listeners must answer."""
+    return Expectation(listeners or LISTENERS, methods)
+
+
+def configuration(words: str = "", key: str = "KEY", mode: int = 0o600) -> list[File]:
+    """Return a small configuration: nginx.conf with some words, one file more, one secret."""
+    return [
+        File("nginx.conf", f"# {words}\n".encode()),
+        File("http.d/10-upstreams.conf", b"upstream oaps {}\n"),
+        File("tls/key.pem", key.encode(), mode, secret=True),
+    ]
+
+
+def id_of(files: list[File], expectation: Expectation) -> str:
+    """Return the id that files get together with their proof.json."""
+    return identity([*files, File(PROOF_FILE, expectation.to_json())])
