@@ -49,7 +49,11 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """What a transaction did; ``proof`` has one row a listener."""
+    """What a transaction did.
+
+    :ivar proof: one row a listener.
+    :ivar proven_ms: milliseconds from the swap on disk to the proof; None without a swap.
+    """
 
     changed: bool
     generation: str
@@ -59,6 +63,7 @@ class Outcome:
     diff: list[dict[str, str]] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     tested: bool = True
+    proven_ms: float | None = None
 
 
 class TransactionError(Exception):
@@ -203,6 +208,7 @@ class Transaction:
             raise
         mark = self._instance.mark()
         accepting = self._instance.workers() if state.running else set()
+        swapped = self._clock()
         if state.disk != state.wanted:
             self._tree.swap(state.wanted)
         action, done, words = self._apply(state.running, restart)
@@ -211,7 +217,8 @@ class Transaction:
         if not done or _faults(rows) or lingering:
             raise self._roll_back(state, action, done, words, rows, mark, fresh)
         self._tree.prune(self._settings.keep, (state.wanted, state.before))
-        return Outcome(True, state.wanted, state.disk, action, rows, diff)
+        proven_ms = round((self._clock() - swapped) * 1000, 3)
+        return Outcome(True, state.wanted, state.disk, action, rows, diff, proven_ms=proven_ms)
 
     @staticmethod
     def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:

@@ -205,6 +205,10 @@ repaired:
   returned: success
   type: list
   elements: str
+proven_ms:
+  description: Milliseconds from the swap on disk to the proof; null when nothing was swapped.
+  returned: success
+  type: float
 duration_ms:
   description: Milliseconds that the module took on the host.
   returned: always
@@ -359,6 +363,7 @@ def main() -> None:
         proof=[row.as_result() for row in outcome.proof],
         diff=outcome.diff,
         tested=outcome.tested,
+        proven_ms=outcome.proven_ms,
         repaired=outcome.repaired,
         duration_ms=spent(),
     )

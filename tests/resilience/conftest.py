@@ -1,9 +1,12 @@
-"""One host with a proxy for each balancing method, in front of two stand-in OAPs."""
+"""One host with a proxy for each balancing method, one for a real OAP and one that fails."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -13,6 +16,7 @@ from tests.hosts import lab
 from tests.hosts.paths import ROOT
 from tests.hosts.plays import play
 from tests.hosts.spec import Lab, lab_named
+from tests.resilience.load import hold
 
 BALANCES: dict[str, object] = {
     "round-robin": "round_robin",
@@ -21,9 +25,21 @@ BALANCES: dict[str, object] = {
     "ip-hash": "ip_hash",
     "hash": {"hash": "client_address"},
 }
+# The statuses that grpcio, grpc-go, grpc-java and grpc-js agreed on, by what nginx would say.
+EXPECTED = {
+    **dict.fromkeys((429, 502, 503, 504), "UNAVAILABLE"),
+    413: "RESOURCE_EXHAUSTED",
+    403: "PERMISSION_DENIED",
+    **dict.fromkeys((401, 495, 496), "UNAUTHENTICATED"),
+    404: "UNIMPLEMENTED",
+    **dict.fromkeys((400, 405, 414, 415, 431, 494, 500, 501), "INTERNAL"),
+}
 FIRST_PORT = 11810
 STANDIN_PORTS = (11901, 11902)
 START_SECONDS = 10.0
+# Longer than nginx's timeouts of 60 s and 75 s.
+SILENT_SECONDS = 80.0
+SILENT_STREAMS = 5
 
 
 class StandIns:
@@ -113,6 +129,8 @@ def targets(
         name: {"grpc_proxy_balance": balance} for name, balance in BALANCES.items()
     }
     proxies["real"] = {"grpc_proxy_oap_group": "real_oap"}
+    errors = [f"location = /oap_proxy.Test/E{code} {{ return {code}; }}" for code in EXPECTED]
+    proxies["fallback"] = {"grpc_proxy_snippets": {"server": "\n".join(errors)}}
     targets = {}
     for port, (name, settings) in enumerate(proxies.items(), FIRST_PORT):
         settings |= {"grpc_proxy_name": f"oap-{name}", "grpc_proxy_listen": [{"port": port}]}
@@ -135,6 +153,15 @@ def targets(
         path.write_text(json.dumps({"all": {"children": children}}), encoding="utf-8")
         assert play(str(path), str(ROOT / "site.yml")).code == 0
     return targets
+
+
+@pytest.fixture(scope="session", autouse=True)
+def silent_streams(targets: dict[str, str]) -> Iterator[Future[Counter[str]]]:
+    """Streams to the real OAP that are silent while the other tests run."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield pool.submit(
+            lambda: asyncio.run(hold(targets["real"], SILENT_STREAMS, SILENT_SECONDS))
+        )
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import grpc
 
 COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
 CALL_SECONDS = 10.0
+CHANNELS = 10
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,32 @@ class Load:
         return [call for call in self.calls if since <= call.began < until and call.code != "OK"]
 
 
-async def collect(channel: grpc.aio.Channel, seconds: float, timeout: float) -> bytes:
-    """Report one empty message, hold the stream for so long, and return the answer."""
+async def collect(
+    channel: grpc.aio.Channel, seconds: float, timeout: float, messages: int = 1, size: int = 0
+) -> bytes:
+    """Report so many messages, be silent for so long, end the stream, return the answer."""
     call: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
         COLLECT, request_serializer=bytes, response_deserializer=bytes
     )
-    return await call(_messages(seconds), timeout=timeout)
+
+    async def sent() -> AsyncIterator[bytes]:
+        for _message in range(messages):
+            yield bytes(size)
+        await asyncio.sleep(seconds)
+
+    return await call(sent(), timeout=timeout)
 
 
-async def _messages(seconds: float) -> AsyncIterator[bytes]:
-    yield b""
-    await asyncio.sleep(seconds)
-
-
-async def hold(target: str, streams: int, seconds: float, channels: int = 10) -> Counter[str]:
+async def hold(
+    target: str, streams: int, seconds: float, messages: int = 1, size: int = 0
+) -> Counter[str]:
     """Open so many client streams, hold them for so long, end them; count how they ended."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-    opened = [grpc.aio.insecure_channel(target, options=options) for _channel in range(channels)]
+    opened = [grpc.aio.insecure_channel(target, options=options) for _channel in range(CHANNELS)]
 
     async def one(number: int) -> str:
         try:
-            await collect(opened[number % channels], seconds, seconds + 30)
+            await collect(opened[number % CHANNELS], seconds, seconds + 30, messages, size)
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name}: {error.details()}"
         return "OK"

@@ -3,10 +3,18 @@
 import asyncio
 import time
 from collections import Counter
+from concurrent.futures import Future
 
 import pytest
 
-from tests.resilience.conftest import BALANCES, STANDIN_PORTS, StandIns, Vanishing
+from tests.resilience.conftest import (
+    BALANCES,
+    SILENT_SECONDS,
+    SILENT_STREAMS,
+    STANDIN_PORTS,
+    StandIns,
+    Vanishing,
+)
 from tests.resilience.load import Call, Load, hold
 
 BEFORE, OUTAGE, AFTER = 1.5, 2.0, 3.0
@@ -44,8 +52,8 @@ def test_a_killed_oap_of_two_costs_only_calls_in_flight(
         running = loads(targets)
         work = asyncio.create_task(during(running, BEFORE + OUTAGE))
         await asyncio.sleep(BEFORE)
-        killed = time.monotonic()
         standins.kill(port)
+        killed = time.monotonic()
         await work
         return running, killed
 
@@ -71,9 +79,9 @@ def test_all_oaps_gone_and_back_is_whole_within_a_second(
         running = loads(targets)
         work = asyncio.create_task(during(running, BEFORE + OUTAGE + AFTER + 4))
         await asyncio.sleep(BEFORE)
-        killed = time.monotonic()
         for port in STANDIN_PORTS:
             standins.kill(port)
+        killed = time.monotonic()
         await asyncio.sleep(OUTAGE)
         for port in STANDIN_PORTS:
             await asyncio.to_thread(standins.start, port)
@@ -124,6 +132,19 @@ def test_a_vanished_machine_costs_no_more_than_the_pooled_connections(
     assert 0 < lost <= pooled, f"{lost} calls lost with {pooled} connections pooled"
 
 
+def test_a_stream_may_carry_many_megabytes(targets: dict[str, str]) -> None:
+    """Nginx's default of 1 MB counts all messages of a stream."""
+    # Forty messages of 64 kB; a stand-in takes them, which a real OAP would not understand.
+    assert asyncio.run(hold(targets["round-robin"], 2, 0.0, messages=40, size=65536)) == {"OK": 2}
+
+
 def test_two_thousand_held_streams(targets: dict[str, str]) -> None:
     """They work out of the box, through one proxy to one real OAP."""
     assert asyncio.run(hold(targets["real"], 2000, 5.0)) == {"OK": 2000}
+
+
+def test_streams_may_be_silent_for_longer_than_nginx_allows_by_default(
+    silent_streams: Future[Counter[str]],
+) -> None:
+    """Opened when the tests began, silent for over 60 s, in which nginx would end them."""
+    assert silent_streams.result(timeout=2 * SILENT_SECONDS) == {"OK": SILENT_STREAMS}

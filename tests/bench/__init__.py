@@ -1,0 +1,1 @@
+"""How long the playbook takes, and how long a change takes to be live."""
