@@ -35,7 +35,7 @@ def mirror() -> Mirror:
     except FileNotFoundError as error:
         raise LabError("the images need apt-get: this works on Debian and its kin") from error
     for line in done.stdout.splitlines():
-        uri, _, rest = line.partition(" ")
+        uri, _space, rest = line.partition(" ")
         if rest == f"{codename} main":
             return Mirror(main=uri)
     raise LabError(

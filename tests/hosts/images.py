@@ -137,7 +137,7 @@ def _bootstrap(tag: str, suite: str, source: Mirror) -> None:
             raise LabError(f"mmdebstrap took over {MMDEBSTRAP_SECONDS} s for {suite}") from error
         if done.returncode != 0:
             raise LabError(f"mmdebstrap failed for {suite}:\n{done.stderr[-3000:]}")
-        repository, _, version = tag.partition(":")
+        repository, _colon, version = tag.partition(":")
         engine.connect(timeout=600).api.import_image_from_file(
             str(tar), repository=repository, tag=version
         )

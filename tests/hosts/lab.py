@@ -53,7 +53,7 @@ def down(lab: Lab) -> None:
     ours = f"{LABEL}={lab.name}"
     containers = client.containers.list(all=True, filters={"label": ours}, ignore_removed=True)
     with ThreadPoolExecutor(max_workers=max(1, len(containers))) as pool:
-        for _ in pool.map(lambda one: _remove(client, str(one.name), lab.name), containers):
+        for _removed in pool.map(lambda one: _remove(client, str(one.name), lab.name), containers):
             pass
     for network in client.networks.list(filters={"label": ours}):
         network.remove()

@@ -83,7 +83,7 @@ def _java_path(*entries: Path) -> str:
 _PROGRAMS: dict[str, _Program] = {
     "go": _Program(
         sources=("go.mod", "go.sum", "main.go"),
-        build=lambda _, staged: [
+        build=lambda _home, staged: [
             "go", "build", "-trimpath", "-buildvcs=false", "-o", str(staged), "."
         ],
         run=lambda built: [str(built)],
