@@ -66,7 +66,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name:
             hosts = inventory(one, Path(name))
             first = good(play(hosts, str(ROOT / "site.yml"))).seconds
-            again = [good(play(hosts, str(ROOT / "site.yml"))).seconds for _run in range(SECOND_RUNS)]
+            again = [
+                good(play(hosts, str(ROOT / "site.yml"))).seconds for _run in range(SECOND_RUNS)
+            ]
             proven = changes(hosts, Path(name))
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)

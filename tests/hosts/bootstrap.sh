@@ -37,7 +37,7 @@ want() { # package, what it is for
   reasons+=("$2 (Debian: apt-get install $1)")
 }
 
-has mmdebstrap || want mmdebstrap 'mmdebstrap, which makes the hosts’ images'
+has mmdebstrap || want mmdebstrap 'mmdebstrap, which makes the images of hosts'
 has rsync || want rsync 'rsync'
 has mvn || want maven 'Maven, which fetches the OAP and the Java agent'
 has_jdk || want openjdk-17-jdk-headless 'a JDK, 17 or later'

@@ -130,7 +130,7 @@ def _next(one: Lab) -> str:
     query = '{"query": "{ listServices(layer: \\"GENERAL\\") { name } }"}'
     rows = (
         ("the configuration", f"{enter} sh -c 'cd /etc/nginx/oap-proxy/current && grep -r . .'"),
-        ("its log, a line a call", f"{enter} sh -c 'tail -n 5 /var/log/nginx/oap-proxy-*.log'"),
+        ("its log, a line a call", f"{enter} sh -c 'tail -n 5 /var/log/oap-proxy/access.log'"),
         ("the unit", f"{enter} systemctl status oap-proxy --no-pager"),
         (
             "what an OAP knows",
