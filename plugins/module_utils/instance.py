@@ -20,6 +20,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
+_ALERT = re.compile(r"\[(crit|alert|emerg)\]")
 _GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to )")
 
 
@@ -66,6 +67,9 @@ class Instance(Protocol):
 
     def log_since(self, mark: Mark) -> list[str]:
         """Return the log lines written since the mark that tell of trouble."""
+
+    def alerts_since(self, mark: Mark) -> list[str]:
+        """Return what nginx has logged since the mark as critical, an alert or an emergency."""
 
     def given_up(self, mark: Mark) -> bool:
         """Tell whether nginx has said since the mark that it will not take the change."""
@@ -158,12 +162,20 @@ class SystemdInstance:
                 ["journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit]
             )
             lines = [line for line in out.splitlines() if _SEVERE.search(line)]
-        unique = dict.fromkeys(_TIMESTAMP.sub("", line) for line in lines)
-        return list(unique)[-20:]
+        return _unique(lines)
+
+    def alerts_since(self, mark: Mark) -> list[str]:
+        """See :class:`Instance`."""
+        return _unique([line for line in self._lines(mark) if _ALERT.search(line)])
 
     def given_up(self, mark: Mark) -> bool:
         """See :class:`Instance`. A failed bind alone is tried again by nginx for 2.5 s."""
         return any(_GIVEN_UP.search(line) for line in self._lines(mark)) or not self.running()
+
+
+def _unique(lines: list[str]) -> list[str]:
+    """Return the last lines, each once, without its time."""
+    return list(dict.fromkeys(_TIMESTAMP.sub("", line) for line in lines))[-20:]
 
 
 def _children(parent: int) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
 
 HIDDEN = "(secret, not shown)\n"
 _LOOK_AT_LOG_S = 0.2
+# What nginx writes before its words: time, level, process and connection.
+_PREFIX = re.compile(r"^(nginx: )?(\d{4}/\d\d/\d\d \S+ )?(\[\w+\] )?(\d+#\d+: )?(\*\d+ )?")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Outcome:
 
     :ivar proof: one row a listener.
     :ivar proven_ms: milliseconds from the swap on disk to the proof; None without a swap.
+    :ivar alerts: what nginx logged as an alert or worse, though the proof holds.
     """
 
     changed: bool
@@ -64,6 +68,7 @@ class Outcome:
     repaired: list[str] = field(default_factory=list)
     tested: bool = True
     proven_ms: float | None = None
+    alerts: list[str] = field(default_factory=list)
 
 
 class TransactionError(Exception):
@@ -218,7 +223,9 @@ class Transaction:
             raise self._roll_back(state, action, done, words, rows, mark, fresh)
         self._tree.prune(self._settings.keep, (state.wanted, state.before))
         proven_ms = round((self._clock() - swapped) * 1000, 3)
-        return Outcome(True, state.wanted, state.disk, action, rows, diff, proven_ms=proven_ms)
+        outcome = Outcome(True, state.wanted, state.disk, action, rows, diff, proven_ms=proven_ms)
+        outcome.alerts = self._instance.alerts_since(mark)
+        return outcome
 
     @staticmethod
     def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
@@ -395,7 +402,7 @@ def _faults(rows: Sequence[Row]) -> list[Row]:
 def _first_cause(words: str) -> str:
     """Nginx's own first line of weight, as a sentence."""
     lines = [line for line in words.splitlines() if "[emerg]" in line] or words.splitlines()
-    text = lines[0].replace("nginx: ", "") if lines else "it gave no reason"
+    text = _PREFIX.sub("", lines[0]) if lines else "it gave no reason"
     return text.rstrip(".") + "."
 
 

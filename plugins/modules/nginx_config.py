@@ -353,6 +353,8 @@ def main() -> None:
         module.fail_json(msg=error.message, duration_ms=spent(), **error.as_result())
     except ValueError as error:
         module.fail_json(msg=f"files: a mode must be octal, such as '0644': {error}")
+    for line in outcome.alerts:
+        module.warn(f"the configuration is live, but nginx logged: {line}")
     if warning:
         module.warn(warning)
     module.exit_json(
