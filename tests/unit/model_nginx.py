@@ -200,6 +200,10 @@ class ModelNginx:
         self._advance()
         return self.log[mark.offset :]
 
+    def alerts_since(self, mark: Mark) -> list[str]:
+        """See Instance."""
+        return [line for line in self.log_since(mark) if "[warn]" not in line]
+
     def given_up(self, mark: Mark) -> bool:
         """See Instance."""
         return not self.running() or any(

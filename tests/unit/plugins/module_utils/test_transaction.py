@@ -107,6 +107,22 @@ def test_reload(serving: ModelNginx, delay: float) -> None:
     assert serving.live_id == serving.tree.current() == NEW_ID
     assert serving.verbs() == ["test", "reload"]
     assert delay <= serving.now - began < delay + 0.2
+    assert outcome.proven_ms == pytest.approx((serving.now - began) * 1000, abs=0.01)
+
+
+def test_alerts_are_told(serving: ModelNginx) -> None:
+    """What nginx logs as an alert is told though the proof holds, and only what is new."""
+    serving.log.append("[alert] 7#7: old")
+    real = serving.reload
+
+    def loud() -> tuple[bool, str]:
+        serving.log += ["[warn] 7#7: low", "[alert] 7#7: 64 worker_connections are not enough"]
+        return real()
+
+    serving.reload = loud  # type: ignore[method-assign]
+    outcome = serving.transaction().run(NEW, PLAIN)
+    assert outcome.alerts == ["[alert] 7#7: 64 worker_connections are not enough"]
+    assert serving.transaction().run(NEW, PLAIN).alerts == []
 
 
 def test_dead_instance_is_started(serving: ModelNginx) -> None:

@@ -1,0 +1,257 @@
+"""The unit of systemd: what is asked of it, and what its log and its processes say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+    Mark,
+    SystemdInstance,
+    from_options,
+)
+
+OPENING = "2026/11/22 17:00:00 [notice] 7#7: signal 1 (SIGHUP) received, reconfiguring"
+BIND = "[emerg] 7#7: bind() to 0.0.0.0:11800 failed (98: Address already in use)"
+GIVEN_UP = "[emerg] 7#7: still could not bind()"
+MISSING = '[emerg] 7#7: cannot load certificate "/x": BIO_new_file() failed'
+AT = "2026/11/22 17:00:01 "
+
+
+class Commands:
+    """A stand-in for the host's commands: notes each, and answers from a table."""
+
+    def __init__(self) -> None:
+        self.made: list[list[str]] = []
+        self.active = "active"
+        self.pid = os.getpid()
+        self.status = 0
+        self.journal = ""
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        """Run a command."""
+        self.made.append(command)
+        if command[:2] == ["systemctl", "show"]:
+            return 0, f"LoadState=loaded\nActiveState={self.active}\nMainPID={self.pid}\n", ""
+        if command[0] == "journalctl":
+            return 0, self.journal, ""
+        return self.status, " said on stdout\n", " said on stderr\n" if self.status else ""
+
+
+@pytest.fixture
+def commands() -> Commands:
+    """Commands that all succeed."""
+    return Commands()
+
+
+@pytest.fixture
+def instance(tmp_path: Path, commands: Commands) -> SystemdInstance:
+    """A unit with its log in a directory of its own."""
+    options: dict[str, str | None] = {
+        "kind": "systemd",
+        "name": "oap-proxy",
+        "binary": "/opt/nginx",
+        "error_log": str(tmp_path / "error.log"),
+    }
+    return from_options(options, commands)
+
+
+def write(instance: SystemdInstance, *lines: str) -> None:
+    """Append lines to the error log."""
+    with instance.error_log.open("a") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [
+        ("active", True),
+        ("reloading", True),
+        ("inactive", False),
+        ("failed", False),
+        ("activating", False),
+        ("deactivating", False),
+    ],
+)
+def test_running(instance: SystemdInstance, commands: Commands, state: str, running: bool) -> None:
+    """A unit runs when systemd says so of this very unit."""
+    commands.active = state
+    assert instance.running() is running
+    assert commands.made[0][-1] == "oap-proxy"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_test(instance: SystemdInstance, commands: Commands, status: int) -> None:
+    """The binary that will run it tests the very file, and its words are told."""
+    commands.status = status
+    words = "said on stderr" if status else "said on stdout"
+    assert instance.test(Path("/tree/nginx.conf")) == (status == 0, words)
+    assert commands.made == [["/opt/nginx", "-t", "-q", "-c", "/tree/nginx.conf"]]
+
+
+@pytest.mark.parametrize("status", [0, 5])
+def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> None:
+    """Start, reload and restart tell whether systemd took them; a failed unit starts again."""
+    commands.status = status
+    words = "said on stderr" if status else "said on stdout"
+    for verb, expected in (
+        ("start", ["reset-failed", "start"]),
+        ("restart", ["reset-failed", "restart"]),
+        ("reload", ["reload"]),
+    ):
+        commands.made.clear()
+        assert getattr(instance, verb)() == (status == 0, words)
+        assert commands.made == [["systemctl", name, "oap-proxy"] for name in expected]
+    commands.made.clear()
+    instance.stop()
+    assert commands.made == [["systemctl", "stop", "oap-proxy"]]
+
+
+# The log
+
+
+def test_log_since_a_mark(instance: SystemdInstance) -> None:
+    """Only what was written since the mark, only what tells of trouble, without its time."""
+    write(instance, AT + MISSING)
+    mark = instance.mark()
+    write(instance, OPENING, AT + BIND, AT + "[warn] 7#7: low", AT + "[info] 7#7: no trouble")
+    assert instance.log_since(mark) == [BIND, "[warn] 7#7: low"]
+
+
+def test_alerts(instance: SystemdInstance) -> None:
+    """Alerts are what is critical or worse since the mark, each once, without its time."""
+    write(instance, AT + MISSING)
+    mark = instance.mark()
+    assert instance.alerts_since(mark) == []
+    worse = ["[crit] 7#7: a", "[alert] 7#7: b", "[emerg] 7#7: c"]
+    write(instance, *(AT + line for line in [*worse, *worse, "[error] 7#7: d", "[warn] 7#7: e"]))
+    assert instance.alerts_since(mark) == worse
+
+
+def test_the_proof_makes_no_trouble(instance: SystemdInstance) -> None:
+    """What the proof's own forced calls make nginx log is no trouble."""
+    mark = instance.mark()
+    forced = 'upstream: "grpc://oap_proxy_unavailable"'
+    write(instance, f"{AT}[error] 7#7: *1 no live upstreams while connecting, {forced}", AT + BIND)
+    assert instance.log_since(mark) == [BIND]
+
+
+def test_log_says_a_thing_once(instance: SystemdInstance) -> None:
+    """Five failed binds are one line; of many lines the last twenty are told."""
+    mark = instance.mark()
+    write(instance, *(f"2026/11/22 17:00:0{second} {BIND}" for second in range(5)))
+    assert instance.log_since(mark) == [BIND]
+    write(instance, *(f"{AT}[error] 7#7: number {number}" for number in range(30)))
+    assert instance.log_since(mark) == [f"[error] 7#7: number {number}" for number in range(10, 30)]
+
+
+def test_log_that_was_rotated(instance: SystemdInstance) -> None:
+    """A log that was moved away meanwhile is read from its beginning."""
+    write(instance, *[AT + MISSING] * 10)
+    mark = instance.mark()
+    instance.error_log.rename(instance.error_log.with_suffix(".1"))
+    write(instance, AT + BIND)
+    assert instance.log_since(mark) == [BIND]
+
+
+def test_log_that_was_not_there(instance: SystemdInstance) -> None:
+    """A log that the instance made after the mark is read whole."""
+    mark = instance.mark()
+    assert (mark.inode, mark.offset) == (0, 0)
+    assert instance.log_since(mark) == []
+    write(instance, AT + BIND)
+    assert instance.log_since(mark) == [BIND]
+
+
+def test_log_that_is_no_text(instance: SystemdInstance) -> None:
+    """Bytes that are no UTF-8 do not hide the rest."""
+    mark = instance.mark()
+    instance.error_log.write_bytes(b"\xff\xfe [error] 7#7: odd\n" + f"{AT}{BIND}\n".encode())
+    assert instance.log_since(mark) == ["\ufffd\ufffd [error] 7#7: odd", BIND]
+
+
+def test_journal_where_the_log_is_silent(instance: SystemdInstance, commands: Commands) -> None:
+    """What nginx says before it opens its log is read in the journal, of this unit, since then."""
+    commands.journal = f"Starting unit\nnginx: {MISSING}\n"
+    assert instance.log_since(Mark(0, 0, 1000.9)) == [f"nginx: {MISSING}"]
+    command = commands.made[-1]
+    assert "--since=@1000" in command
+    assert command[command.index("-u") + 1] == "oap-proxy"
+    write(instance, AT + BIND)
+    commands.made.clear()
+    assert instance.log_since(Mark(0, 0, 1000.9)) == [BIND]
+    assert commands.made == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "given_up"),
+    [
+        ([], False),
+        ([OPENING], False),
+        ([AT + BIND], False),
+        ([AT + BIND] * 5, False),
+        ([AT + BIND, AT + GIVEN_UP], True),
+        ([AT + MISSING], True),
+        ([AT + "[error] 7#7: *1 connect() failed (111: Connection refused)"], False),
+        ([AT + "[warn] 7#7: conflicting server name"], False),
+    ],
+)
+def test_given_up(instance: SystemdInstance, lines: Sequence[str], given_up: bool) -> None:
+    """Nginx has given up when it says so; a bind that failed is tried again."""
+    write(instance, AT + GIVEN_UP)
+    mark = instance.mark()
+    write(instance, *lines)
+    assert instance.given_up(mark) is given_up
+
+
+def test_given_up_when_dead(instance: SystemdInstance, commands: Commands) -> None:
+    """An instance that runs no more has given up, whatever its log says."""
+    commands.active = "failed"
+    assert instance.given_up(instance.mark()) is True
+
+
+# The workers
+
+
+@contextmanager
+def process(title: str, program: Path) -> Iterator[int]:
+    """A real child of this process with that title, for as long as it is needed."""
+    with subprocess.Popen(
+        [title, str(program)], executable="/bin/sh", stdin=subprocess.PIPE
+    ) as child:
+        yield child.pid
+
+
+def test_workers(instance: SystemdInstance, commands: Commands, tmp_path: Path) -> None:
+    """Workers are the master's children that do not say that they shut down."""
+    waiting = tmp_path / "waiting"
+    waiting.write_text("read line\n")
+    with ExitStack() as stack:
+        one = stack.enter_context(process("nginx: worker process", waiting))
+        two = stack.enter_context(process("nginx: worker process is shutting down", waiting))
+        found = instance.workers()
+        assert one in found
+        assert two not in found
+        commands.pid = one
+        assert instance.workers() == set()
+    commands.pid = os.getpid()
+    assert one not in instance.workers()
+
+
+def test_workers_with_an_odd_name(instance: SystemdInstance, tmp_path: Path) -> None:
+    """A program whose name looks like the fields after it is counted right."""
+    odd = tmp_path / ") S 1 2"
+    odd.write_text("#!/bin/sh\nread line\n")
+    odd.chmod(0o755)
+    with subprocess.Popen([str(odd)], stdin=subprocess.PIPE) as child:
+        assert child.pid in instance.workers()
+
+
+def test_no_master_has_no_workers(instance: SystemdInstance, commands: Commands) -> None:
+    """A unit without a main process has no workers: the host's first process is none of them."""
+    commands.pid = 0
+    assert instance.workers() == set()

@@ -1,0 +1,296 @@
+"""The module ``nginx_config``: arguments in, one result out, over the model of nginx.
+
+``ModelNginx`` stands in for the instance and for the listeners; the tree is real.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Listener, Prover
+from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_config
+
+from tests.unit.model_nginx import METHODS, ModelNginx, configuration, expecting, id_of
+from tests.unit.plugins.modules.documented import (
+    ANSIBLES,
+    returned,
+    run,
+    specification,
+    without_no_log,
+)
+
+SUCCESS, FAILURE = {"always", "success"}, {"always", "failure"}
+KEY = "PRIVATE"
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelNginx:
+    """A model of nginx that the module takes for its instance and its listeners."""
+    model = ModelNginx(tmp_path / "oap-proxy")
+    monkeypatch.setattr(nginx_config, "from_options", lambda _options, _run: model)
+    monkeypatch.setattr(nginx_config, "Prover", lambda: Prover(dial=model.dial))
+    return model
+
+
+def arguments(nginx: ModelNginx, words: str = "a", **changed: Any) -> dict[str, Any]:
+    """Return the arguments of a small configuration."""
+    nginx_conf, upstreams, key = configuration(words, KEY)
+    return {
+        "root": str(nginx.tree.root),
+        "files": [
+            {"path": item.path, "content": item.content.decode()}
+            for item in (nginx_conf, upstreams)
+        ],
+        "secrets": [{"path": key.path, "content": key.content.decode()}],
+        "instance": {
+            "name": "oap-proxy",
+            "binary": "/bin/sh",
+            "error_log": str(nginx.tree.root / "error.log"),
+        },
+        "listeners": [{"address": "0.0.0.0", "port": 11800}],
+        "methods": list(METHODS),
+        "proof_timeout": 0.05,
+        **changed,
+    }
+
+
+ID = id_of(configuration("a", KEY), expecting())
+
+
+def test_arguments_are_documented() -> None:
+    """The specification is what the documentation says."""
+    documented = yaml.safe_load(nginx_config.DOCUMENTATION)
+    assert documented["module"] == "nginx_config"
+    assert specification(documented["options"]) == without_no_log(nginx_config.ARGUMENTS)
+
+
+def test_reasons_are_documented() -> None:
+    """Every reason that the transaction knows is documented, and no other."""
+    described = yaml.safe_load(nginx_config.RETURN)["reason"]["description"][0]
+    assert set(re.findall(r"V\((\w+)\)", described)) == {
+        "rejected",
+        "not_live",
+        "fallback",
+        "restart_needed",
+        "not_started",
+        "busy",
+        "unproven",
+    }
+
+
+def test_success(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files as given, with their modes, are live, and the result says so."""
+    given = arguments(nginx)
+    given["files"][1]["mode"] = "0640"
+    result = run(nginx_config.main, capsys, given)
+    assert "failed" not in result
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, SUCCESS)
+    assert (result["changed"], result["action"], result["previous"]) == (True, "started", None)
+    assert result["generation"] == nginx.live_id
+    assert (result["tested"], result["repaired"]) == (True, [])
+    assert result["duration_ms"] > 0
+    (row,) = result["proof"]
+    assert set(row) == set(yaml.safe_load(nginx_config.RETURN)["proof"]["contains"])
+    assert (row["generation"], row["grpc_status"], row["fault"]) == (nginx.live_id, 14, None)
+    modes = {item.path: item.mode for item in nginx.tree.read(nginx.live_id or "")}
+    assert (modes["nginx.conf"], modes["http.d/10-upstreams.conf"]) == (0o644, 0o640)
+    assert modes["tls/key.pem"] == 0o600
+
+
+def test_alerts_are_warnings(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nginx logs as an alert on a run that goes well is a warning."""
+    monkeypatch.setattr(nginx, "alerts_since", lambda _mark: ["[alert] 7#7: not enough"])
+    result = run(nginx_config.main, capsys, arguments(nginx))
+    assert "failed" not in result
+    assert "[alert] 7#7: not enough" in str(result["warnings"])
+
+
+def test_unchanged(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same arguments again change nothing."""
+    run(nginx_config.main, capsys, arguments(nginx))
+    nginx.verbs()
+    result = run(nginx_config.main, capsys, arguments(nginx))
+    assert (result["changed"], result["action"]) == (False, "none")
+    assert (result["generation"], result["previous"]) == (ID, ID)
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, SUCCESS)
+    assert nginx.verbs() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "listeners", "reason"),
+    [
+        ("refused", [("0.0.0.0", 11800)], "rejected"),
+        ("wrong-fallback", [("0.0.0.0", 11800)], "fallback"),
+        ("a", [("10.0.0.1", 11800)], "restart_needed"),
+        ("a", [("0.0.0.0", 11800), ("0.0.0.0", 1)], "not_live"),
+    ],
+)
+def test_failure(
+    nginx: ModelNginx,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    listeners: list[tuple[str, int]],
+    reason: str,
+) -> None:
+    """A failure holds what is documented for one: the reason, what nginx said, what is live."""
+    run(nginx_config.main, capsys, arguments(nginx))
+    nginx.faults.taken = {1}
+    asked = [{"address": address, "port": port} for address, port in listeners]
+    result = run(nginx_config.main, capsys, arguments(nginx, words, listeners=asked))
+    assert result["failed"] is True
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
+    assert result["reason"] == reason
+    assert result["generation"] == nginx.live_id == ID
+    assert result["rolled_back"] is (reason in {"fallback", "not_live"})
+    assert result["msg"].endswith(".")
+    assert bool(result["nginx_log"]) is (reason in {"rejected", "not_live"})
+
+
+def test_busy(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second module at the same time fails as busy."""
+    with nginx.tree.lock():
+        result = run(nginx_config.main, capsys, arguments(nginx))
+    assert (result["failed"], result["reason"]) == (True, "busy")
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
+
+
+def test_settings_are_handed_on(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """Leave to restart and the number to keep reach the transaction."""
+    for words in "abcd":
+        run(nginx_config.main, capsys, arguments(nginx, words, keep=3))
+    assert len(nginx.tree.generations()) == 3
+    single = [{"address": "10.0.0.1", "port": 11800}]
+    given = arguments(nginx, listeners=single, allow_restart=True)
+    assert run(nginx_config.main, capsys, given)["action"] == "restarted"
+    assert nginx.live_id == id_of(configuration("a", KEY), expecting(Listener("10.0.0.1", 11800)))
+
+
+# Check mode and diff
+
+
+def test_check_mode(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check mode tests, tells what would change, and changes nothing."""
+    run(nginx_config.main, capsys, arguments(nginx))
+    nginx.verbs()
+    result = run(nginx_config.main, capsys, arguments(nginx, "b"), check_mode=True, diff=True)
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, SUCCESS)
+    assert (result["changed"], result["action"], result["tested"]) == (True, "none", True)
+    assert result["generation"] == id_of(configuration("b", KEY), expecting())
+    assert result["previous"] == nginx.live_id == nginx.tree.current() == ID
+    assert nginx.verbs() == ["test"]
+    assert [item["after"] for item in result["diff"]] == ["# mode 0644\n# b\n"]
+
+
+@pytest.mark.parametrize("lacking", ["nginx", "h2"])
+def test_check_mode_on_a_bare_host(
+    nginx: ModelNginx,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    lacking: str,
+) -> None:
+    """Where nginx or h2 is still to be installed, check mode compares, and says that it did."""
+    given = arguments(nginx)
+    if lacking == "nginx":
+        given["instance"]["binary"] = str(nginx.tree.root / "none")
+    else:
+        monkeypatch.setattr(nginx_config, "H2_IMPORT_ERROR", "no h2")
+    result = run(nginx_config.main, capsys, given, check_mode=True)
+    assert (result["changed"], result["tested"]) == (True, False)
+    assert "the configuration was not tested" in str(result["warnings"])
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, SUCCESS)
+    assert not nginx.tree.root.exists()
+
+
+def test_check_mode_failure(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check mode fails where nginx refuses the files."""
+    result = run(nginx_config.main, capsys, arguments(nginx, "refused"), check_mode=True)
+    assert (result["failed"], result["reason"]) == (True, "rejected")
+    assert not nginx.tree.root.exists()
+
+
+@pytest.mark.parametrize("mode", ["0600", "0640"])
+def test_secrets_are_never_shown(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    """No secret stands anywhere in a result, the old one as little as the new."""
+    given = arguments(nginx)
+    given["secrets"][0].update(content="OLD-PRIVATE-KEY", mode=mode)
+    first = run(nginx_config.main, capsys, given, diff=True)
+    given["secrets"][0].update(content="NEW-PRIVATE-KEY", mode=mode)
+    second = run(nginx_config.main, capsys, given, diff=True)
+    assert second["changed"] is True
+    assert "PRIVATE-KEY" not in str(first) + str(second)
+
+
+def test_only_secrets_are_hidden(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """A secret's path and mode are no secrets: whoever reads a diff must know which file it is."""
+    given = arguments(nginx)
+    given["secrets"][0]["mode"] = "0600"
+    given["files"][1]["mode"] = "0600"
+    result = run(nginx_config.main, capsys, given, diff=True)
+    headers = [item["after_header"] for item in result["diff"]]
+    assert any("tls/key.pem" in header for header in headers), headers
+
+
+# Arguments that do not do
+
+
+@pytest.mark.parametrize("option", ["files", "secrets"])
+def test_mode_that_is_not_octal(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """A mode that is no octal number is told, and nothing is touched."""
+    given = arguments(nginx)
+    given[option][0]["mode"] = "u=rw"
+    result = run(nginx_config.main, capsys, given)
+    assert result["failed"] is True
+    assert "a mode must be octal, such as '0644'" in result["msg"]
+    assert not nginx.tree.root.exists()
+
+
+def test_address_that_is_none(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
+    """A listener's address that is none is told as that, and as nothing else."""
+    listeners = [{"address": "localhost", "port": 11800}]
+    result = run(nginx_config.main, capsys, arguments(nginx, listeners=listeners))
+    assert result["failed"] is True
+    assert "localhost" in result["msg"]
+    assert "mode" not in result["msg"]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "generation.conf", "nginx.conf", ""])
+def test_bad_paths(nginx: ModelNginx, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    """A path that does not do fails as rejected, by its name."""
+    given = arguments(nginx)
+    given["files"].append({"path": path, "content": ""})
+    result = run(nginx_config.main, capsys, given)
+    assert (result["failed"], result["reason"]) == (True, "rejected")
+    assert path in result["msg"]
+    assert not nginx.tree.root.exists()
+
+
+@pytest.mark.parametrize("missing", ["root", "files", "instance", "listeners", "methods"])
+def test_required(nginx: ModelNginx, capsys: pytest.CaptureFixture[str], missing: str) -> None:
+    """What is required is asked for by its name."""
+    given = arguments(nginx)
+    del given[missing]
+    result = run(nginx_config.main, capsys, given)
+    assert result["failed"] is True
+    assert missing in result["msg"]
+    assert not nginx.tree.root.exists()
+
+
+def test_h2_is_missing(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without h2 the package to install is named, and nothing is touched."""
+    monkeypatch.setattr(nginx_config, "H2_IMPORT_ERROR", "Traceback: no h2")
+    result = run(nginx_config.main, capsys, arguments(nginx))
+    assert result["failed"] is True
+    assert "python3-h2" in result["msg"]
+    assert not nginx.tree.root.exists()
