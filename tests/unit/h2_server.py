@@ -52,13 +52,15 @@ class Peer:
             )
         )
         self.http2.initiate_connection()
+        self._held = b""
         self._requests: dict[int, Request] = {}
         self._whole: list[Request] = []
         self.flush()
 
     def flush(self, segment: int = 0) -> None:
         """Send what HTTP/2 has ready, in segments of so many bytes where that is given."""
-        data = self.http2.data_to_send()
+        data = self._held + self.http2.data_to_send()
+        self._held = b""
         for start in range(0, len(data), segment or len(data) or 1):
             self.socket.sendall(data[start : start + (segment or len(data))])
 
@@ -117,10 +119,15 @@ class Peer:
         """Answer as the fallback must: UNAVAILABLE on one HEADERS frame."""
         self.headers(stream, [*HEADERS, ("grpc-status", "14")], end=True)
 
-    def going_away(self, error: int, last: int) -> None:
-        """Send a GOAWAY, after which this side goes on answering what is in flight."""
+    def going_away(self, error: int, last: int, held: bool = False) -> None:
+        """Send a GOAWAY, after which this side goes on answering what is in flight.
+
+        Held, it goes out in one segment with what is sent next.
+        """
         self.flush()
-        self.socket.sendall(GoAwayFrame(0, last_stream_id=last, error_code=error).serialize())
+        self._held = GoAwayFrame(0, last_stream_id=last, error_code=error).serialize()
+        if not held:
+            self.flush()
 
 
 Script = Callable[[Peer], None]

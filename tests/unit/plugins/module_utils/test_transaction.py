@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     PROOF_FILE,
+    Expectation,
     Listener,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
@@ -61,7 +62,7 @@ def everything(nginx: ModelNginx) -> dict[str, object]:
 
 
 def failing(
-    nginx: ModelNginx, files: list[File], expectation: object = PLAIN, **settings: object
+    nginx: ModelNginx, files: list[File], expectation: Expectation = PLAIN, **settings: object
 ) -> TransactionError:
     """Run, and return the error that the run must end with."""
     with pytest.raises(TransactionError) as caught:
@@ -452,6 +453,22 @@ def test_rolled_back_to_what_was_live_not_to_what_was_on_disk(serving: ModelNgin
     error = failing(serving, WRONG)
     assert (error.rolled_back, error.generation) == (True, OLD_ID)
     assert serving.tree.current() == serving.live_id == OLD_ID
+
+
+@pytest.mark.parametrize("ahead", [BOTH, SINGLE], ids=["one more", "another"])
+def test_killed_after_the_swap_to_other_listeners(serving: ModelNginx, ahead: Expectation) -> None:
+    """What is live is found though the disk names other listeners, and is the way back."""
+    serving.tree.swap(serving.tree.stage([*OLD, File(PROOF_FILE, ahead.to_json())]))
+    error = failing(serving, WRONG, PLAIN)
+    assert (error.reason, error.rolled_back, error.generation) == ("fallback", True, OLD_ID)
+    assert serving.tree.current() == serving.live_id == OLD_ID
+
+
+def test_the_live_generation_is_not_pruned_after_a_kill(serving: ModelNginx) -> None:
+    """What was live one step back stays on disk, whatever the disk said meanwhile."""
+    serving.tree.swap(serving.tree.stage([*OLD, File(PROOF_FILE, BOTH.to_json())]))
+    serving.transaction(Settings(keep=1)).run(NEW, PLAIN)
+    assert OLD_ID in serving.tree.generations()
 
 
 def test_what_is_live_is_told_where_there_is_no_way_back(serving: ModelNginx) -> None:
