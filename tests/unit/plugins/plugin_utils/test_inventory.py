@@ -463,13 +463,13 @@ def test_no_text_of_the_group_passes(text: str) -> None:
     proxy_is_held("grpc_proxy_oap_group", text)
 
 
-@pytest.mark.parametrize("value", ["port=11800", "11800", [11800], ["port=11800"], {"port": 11800}])
+@pytest.mark.parametrize("value", ["port=11800", ["port=11800"], None])
 def test_listeners_of_another_shape(value: Any) -> None:
     """What is no list of entries is complained about; Ansible lets such text pass as a list."""
     assert complains(reading(grpc_proxy_listen=value), "proxy1", "grpc_proxy_listen")
 
 
-@pytest.mark.parametrize("value", ["http=x", ["x"], None])
+@pytest.mark.parametrize("value", ["http=x", None])
 def test_snippets_of_another_shape(value: Any) -> None:
     """What is no dictionary is complained about; Ansible lets such text pass as one."""
     assert complains(reading(grpc_proxy_snippets=value), "proxy1", "grpc_proxy_snippets")
