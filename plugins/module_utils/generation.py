@@ -6,7 +6,8 @@
 Layout below ``root``::
 
     generations/3f9c1a20b7e4/   sealed, never changed
-    current -> generations/3f9c1a20b7e4
+    current -> generations/3f9c1a20b7e4   what nginx reads
+    proven  -> generations/3f9c1a20b7e4   what answered rightly last, and is gone back to
 
 Nothing here knows nginx or Ansible: paths, bytes, modes, and the order in which they
 reach the disk, so that a run killed at any point leaves whole generations only.
@@ -20,7 +21,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,7 +32,7 @@ GENERATION_FILE = "generation.conf"
 ID_PATTERN = re.compile(r"^[0-9a-f]{12}$")
 _STAGING = ".staging-"
 _BROKEN = ".broken-"
-_NEXT = ".current-"
+_NEXT = ".next-"
 
 
 class GenerationError(Exception):
@@ -66,11 +67,12 @@ def check(files: Sequence[File]) -> None:
     seen = set()
     for item in files:
         pure = PurePosixPath(item.path)
-        if not item.path or pure.is_absolute() or str(pure) != item.path or ".." in pure.parts:
+        plain = pure.parts and not pure.is_absolute() and ".." not in pure.parts
+        if not plain or str(pure) != item.path:
             raise GenerationError(
                 f"files: {item.path!r} is not a plain relative path; give one below the tree."
             )
-        if item.path == GENERATION_FILE:
+        if pure.parts[0] == GENERATION_FILE:
             raise GenerationError(
                 f"files: {GENERATION_FILE} is written by this module; leave it out."
             )
@@ -144,6 +146,7 @@ class Tree:
     def __init__(self, root: str) -> None:
         self.root = Path(root)
         self.current_link = self.root / "current"
+        self.proven_link = self.root / "proven"
         self.generations_dir = self.root / "generations"
 
     @contextmanager
@@ -169,8 +172,15 @@ class Tree:
 
     def current(self) -> str | None:
         """Return the id that ``current`` points to, or None when it points to no generation."""
+        return self._target(self.current_link)
+
+    def proven(self) -> str | None:
+        """Return the id of the generation that was proven last, or None."""
+        return self._target(self.proven_link)
+
+    def _target(self, link: Path) -> str | None:
         try:
-            target = PurePosixPath(os.readlink(str(self.current_link)))
+            target = PurePosixPath(os.readlink(str(link)))
         except OSError:
             return None
         if target.parent != PurePosixPath("generations") or not ID_PATTERN.match(target.name):
@@ -188,8 +198,13 @@ class Tree:
         ]
         return [entry.name for entry in sorted(found, key=lambda entry: entry.stat().st_mtime_ns)]
 
-    def read(self, generation: str) -> list[File]:
-        """Return the files of a generation as they are on disk, generation.conf left out."""
+    def read(self, generation: str, secrets: Collection[str] | None = None) -> list[File]:
+        """Return the files of a generation as they are on disk, generation.conf left out.
+
+        A link that points nowhere is read as an empty file that nobody may read.
+
+        :param secrets: paths of the secret files; every file counts as one when not known.
+        """
         base = self.path(generation)
         files = []
         for folder, _folders, names in os.walk(str(base)):
@@ -198,8 +213,11 @@ class Tree:
                 relative = path.relative_to(base).as_posix()
                 if relative == GENERATION_FILE:
                     continue
-                mode = stat.S_IMODE(path.stat().st_mode)
-                files.append(File(relative, path.read_bytes(), mode, secret=not mode & 0o044))
+                secret = secrets is None or relative in secrets
+                there = path.exists()
+                mode = stat.S_IMODE(path.stat().st_mode) if there else 0
+                content = path.read_bytes() if there else b""
+                files.append(File(relative, content, mode, secret))
         return sorted(files, key=lambda item: item.path)
 
     def intact(self, generation: str) -> bool:
@@ -218,27 +236,36 @@ class Tree:
         edited by hand is replaced by what its id promises.
         """
         generation = identity(files)
-        if self.path(generation).is_dir():
-            if self.intact(generation):
-                return generation
-            self._discard(self.path(generation))
+        if self.path(generation).is_dir() and self.intact(generation):
+            return generation
         staging = self.generations_dir / f"{_STAGING}{generation}"
         staging.mkdir(mode=0o700)
         write(staging, files)
+        if self.path(generation).is_dir():
+            self._discard(self.path(generation))
         os.rename(str(staging), str(self.path(generation)))
         _fsync(self.generations_dir)
         return generation
 
     def swap(self, generation: str) -> None:
         """Point ``current`` to a generation by rename: a reader sees the old or the new one."""
-        following = self.root / f"{_NEXT}{generation}"
+        self._point(self.current_link, generation)
+
+    def note_proven(self, generation: str) -> None:
+        """Remember a generation as the one that was proven last."""
+        if self.proven() != generation:
+            self._point(self.proven_link, generation)
+
+    def _point(self, link: Path, generation: str) -> None:
+        following = self.root / f"{_NEXT}{link.name}"
         os.symlink(f"generations/{generation}", str(following))
-        os.rename(str(following), str(self.current_link))
+        os.rename(str(following), str(link))
         _fsync(self.root)
 
     def clear(self) -> None:
         """Take ``current`` away: no generation is on disk as the one to run."""
-        self.current_link.unlink()
+        if self.current_link.is_symlink():
+            self.current_link.unlink()
         _fsync(self.root)
 
     def remove(self, generation: str) -> None:
@@ -251,7 +278,7 @@ class Tree:
         :returns: the ids removed.
         """
         everything = self.generations()
-        protected = {name for name in protect if name} | {self.current() or ""}
+        protected = {name for name in protect if name} | {self.current() or "", self.proven() or ""}
         spare = max(len(everything) - keep, 0)
         removed = [name for name in everything if name not in protected][:spare]
         for name in removed:

@@ -63,11 +63,13 @@ class Endpoint:
     :ivar address: IPv4 or IPv6 address, or a host name.
     :ivar port: TCP port.
     :ivar authority: value of ``:authority``; address and port when empty.
+    :ivar source: address to connect from; the kernel's choice when empty.
     """
 
     address: str
     port: int
     authority: str = ""
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -101,7 +103,7 @@ class Reply:
     def grpc_status(self) -> int | None:
         """The gRPC status as sent, trailers before headers; None when there was none."""
         text = self.trailers.get("grpc-status", self.headers.get("grpc-status", ""))
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isascii() and text.isdigit() else None
 
     @property
     def grpc_message(self) -> str:
@@ -139,6 +141,9 @@ def unframe(data: bytes) -> tuple[list[bytes], bytes]:
 class Connection:
     """One fresh HTTP/2 connection, for calls one after another.
 
+    When the other side says that it is going away, h2 gives the connection up: a call that
+    was not answered by then ends as a :class:`CallError`.
+
     :param endpoint: where to connect.
     :param timeout: seconds for the connection, and again for each call.
     :raises CallError: when the connection cannot be made.
@@ -148,9 +153,13 @@ class Connection:
         self.endpoint = endpoint
         self.timeout = timeout
         self._data = b""
+        self._unsent = b""
+        source = (endpoint.source, 0) if endpoint.source else None
         try:
-            self._socket = socket.create_connection((endpoint.address, endpoint.port), timeout)
-        except OSError as error:
+            self._socket = socket.create_connection(
+                (endpoint.address, endpoint.port), timeout, source
+            )
+        except (OSError, UnicodeError) as error:
             raise CallError(f"cannot connect to {endpoint.name}: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http2 = h2.connection.H2Connection(
@@ -195,7 +204,7 @@ class Connection:
         self._data = b""
         try:
             self._http2.send_headers(stream, headers)
-            self._http2.send_data(stream, frame(message), end_stream=True)
+            self._unsent = frame(message)
             self._receive(stream, reply, began + self.timeout)
         except socket.timeout as error:
             raise CallError(
@@ -209,9 +218,20 @@ class Connection:
         reply.duration_ms = round((time.monotonic() - began) * 1000, 3)
         return reply
 
+    def _send(self, stream: int) -> None:
+        """Put as much of the request into frames as the other side takes now."""
+        while self._unsent:
+            window = self._http2.local_flow_control_window(stream)
+            size = min(window, self._http2.max_outbound_frame_size, len(self._unsent))
+            if size <= 0:
+                return
+            piece, self._unsent = self._unsent[:size], self._unsent[size:]
+            self._http2.send_data(stream, piece, end_stream=not self._unsent)
+
     def _receive(self, stream: int, reply: Reply, deadline: float) -> None:
         ended = False
         while not ended:
+            self._send(stream)
             self._socket.sendall(self._http2.data_to_send())
             left = deadline - time.monotonic()
             if left <= 0:

@@ -64,6 +64,9 @@ class Instance(Protocol):
     def workers(self) -> set[int]:
         """Return the worker processes that accept connections."""
 
+    def outdated(self) -> str | None:
+        """Say when what runs is not the binary that a start would take now."""
+
     def mark(self) -> Mark:
         """Remember where the log ends now."""
 
@@ -124,14 +127,39 @@ class SystemdInstance:
         return self._systemctl("reload")
 
     def restart(self) -> tuple[bool, str]:
-        """See :class:`Instance`."""
+        """See :class:`Instance`.
+
+        Ended by TERM: with QUIT the ports would be closed for as long as streams are held.
+        """
+        self._run(["systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit])
         self._systemctl("reset-failed")
         return self._systemctl("restart")
 
     def workers(self) -> set[int]:
         """See :class:`Instance`. A worker that drains says so in its process title."""
-        master = self._properties().get("MainPID", "0")
-        return {pid for pid, title in _children(int(master)) if "shutting down" not in title}
+        master = self._master()
+        if not master:
+            return set()
+        return {pid for pid, title in _children(master) if "shutting down" not in title}
+
+    def outdated(self) -> str | None:
+        """See :class:`Instance`."""
+        master = self._master()
+        if not master:
+            return None
+        try:
+            running = os.readlink(f"/proc/{master}/exe")
+        except OSError:
+            return None  # it ended in this moment, which others see
+        if running == os.path.realpath(self.binary):
+            return None
+        return (
+            f"the running {self.unit} is of a binary that was replaced since ({running}): "
+            f"'systemctl restart {self.unit}' takes the new one, and cuts the streams in flight."
+        )
+
+    def _master(self) -> int:
+        return int(self._properties().get("MainPID", "0"))
 
     def mark(self) -> Mark:
         """See :class:`Instance`."""
@@ -176,8 +204,11 @@ class SystemdInstance:
 
 
 def _unique(lines: list[str]) -> list[str]:
-    """Return the last lines, each once, without its time."""
-    return list(dict.fromkeys(_TIMESTAMP.sub("", line) for line in lines))[-20:]
+    """Return twenty lines, each once, without its time: the gravest first, then the last."""
+    told = list(dict.fromkeys(_TIMESTAMP.sub("", line) for line in lines))
+    grave = [line for line in told if _ALERT.search(line)]
+    other = [line for line in told if not _ALERT.search(line)]
+    return (grave + other[::-1])[:20]
 
 
 def _children(parent: int) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
@@ -55,7 +56,8 @@ class Listener:
         """Where the host itself reaches this listener."""
         parsed = ipaddress.ip_address(self.address)
         if not parsed.is_unspecified:
-            return Endpoint(self.address, self.port)
+            # From the very address: of several, the kernel may take another one.
+            return Endpoint(self.address, self.port, source=self.address)
         return Endpoint("::1" if parsed.version == 6 else "127.0.0.1", self.port)
 
     @property
@@ -75,10 +77,12 @@ class Expectation:
 
     :ivar listeners: all listeners of the generation.
     :ivar methods: gRPC methods whose fallback is forced, one for each location.
+    :ivar secrets: paths of the files that no diff may show.
     """
 
     listeners: tuple[Listener, ...]
     methods: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the content of the generation's proof.json."""
@@ -91,6 +95,7 @@ class Expectation:
         return cls(
             tuple(Listener(item["address"], item["port"]) for item in data["listeners"]),
             tuple(data["methods"]),
+            tuple(data["secrets"]),
         )
 
     def clashes(self, before: Expectation) -> list[str]:
@@ -159,7 +164,7 @@ def unavailable_fault(reply: Reply) -> str | None:
         f"the stream was reset (HTTP/2 error {reply.reset})": reply.reset is not None,
         f"HTTP status {reply.http_status} instead of 200": reply.http_status != 200,
         f"content-type {kind or 'missing'} instead of application/grpc": (
-            not kind.startswith("application/grpc")
+            not re.match(r"application/grpc(\+|;|$)", kind)
         ),
         f"{reply.status_name} instead of UNAVAILABLE": reply.grpc_status != UNAVAILABLE,
         "the status did not come on a HEADERS frame that ends the stream": not reply.trailers_only,

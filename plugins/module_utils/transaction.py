@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     Busy,
@@ -29,11 +28,17 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Prover,
     Row,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
+    Attempt,
+    Outcome,
+    TransactionError,
+    difference,
+    first_cause,
+    only_a_restart,
+    verdict,
+)
 
-HIDDEN = "(secret, not shown)\n"
 _LOOK_AT_LOG_S = 0.2
-# What nginx writes before its words: time, level, process and connection.
-_PREFIX = re.compile(r"^(nginx: )?(\d{4}/\d\d/\d\d \S+ )?(\[\w+\] )?(\d+#\d+: )?(\*\d+ )?")
 
 
 @dataclass(frozen=True)
@@ -51,67 +56,14 @@ class Settings:
 
 
 @dataclass
-class Outcome:
-    """What a transaction did.
-
-    :ivar proof: one row a listener.
-    :ivar proven_ms: milliseconds from the swap on disk to the proof; None without a swap.
-    :ivar alerts: what nginx logged as an alert or worse, though the proof holds.
-    """
-
-    changed: bool
-    generation: str
-    previous: str | None
-    action: str = "none"
-    proof: list[Row] = field(default_factory=list)
-    diff: list[dict[str, str]] = field(default_factory=list)
-    repaired: list[str] = field(default_factory=list)
-    tested: bool = True
-    proven_ms: float | None = None
-    alerts: list[str] = field(default_factory=list)
-
-
-class TransactionError(Exception):
-    """A transaction that did not reach its end.
-
-    :ivar reason: rejected, not_live, fallback, restart_needed, not_started, busy or unproven.
-    :ivar nginx_log: what nginx said.
-    :ivar rolled_back: the generation before is on disk again (and live, if it was).
-    :ivar generation: id of what is live now, None when nothing is known to be.
-    :ivar proof: the last rows seen.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        message: str,
-        nginx_log: Sequence[str] = (),
-        rolled_back: bool = False,
-        generation: str | None = None,
-        proof: Sequence[Row] = (),
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.nginx_log = list(nginx_log)
-        self.rolled_back = rolled_back
-        self.generation = generation
-        self.proof = list(proof)
-
-    def as_result(self) -> dict[str, Any]:
-        """Return what a module returns beside its message."""
-        return {
-            "reason": self.reason,
-            "nginx_log": self.nginx_log,
-            "rolled_back": self.rolled_back,
-            "generation": self.generation,
-            "proof": [row.as_result() for row in self.proof],
-        }
-
-
-@dataclass
 class _State:
-    """What was found before anything was touched."""
+    """What was found before anything was touched.
+
+    :ivar wanted: id of the files given.
+    :ivar disk: id that ``current`` points to.
+    :ivar live: id that the running nginx answers with.
+    :ivar before: what to go back to: the last proven generation, else the live, else the disk's.
+    """
 
     wanted: str
     disk: str | None
@@ -150,13 +102,20 @@ class Transaction:
 
         :raises TransactionError: with what is live now, when that did not come to be.
         """
-        complete = self._complete(files, expectation)
+        complete = _complete(files, expectation)
         try:
             with self._tree.lock():
                 repaired = self._tree.sweep()
                 outcome = self._run(complete, expectation)
         except Busy as error:
             raise TransactionError("busy", str(error)) from error
+        except OSError as error:
+            raise TransactionError(
+                "rejected",
+                f"cannot write below {self._tree.root}: {error}; what was live was not touched. "
+                "Make room or mend the permissions, then run again.",
+                generation=self._live(expectation),
+            ) from error
         outcome.repaired = repaired
         outcome.changed = outcome.changed or bool(repaired)
         return outcome
@@ -166,24 +125,23 @@ class Transaction:
 
         :raises TransactionError: when nginx refuses the configuration.
         """
-        complete = self._complete(files, expectation)
+        complete = _complete(files, expectation)
         state = self._look(complete, expectation)
-        if self._holds(state):
-            rows = self._prover.prove(state.wanted, expectation)
-            if not _faults(rows):
-                return Outcome(False, state.wanted, state.disk, proof=rows)
-        outcome = Outcome(True, state.wanted, state.disk, diff=self._diff(state.disk, complete))
+        rows = self._prover.prove(state.wanted, expectation) if self._holds(state) else []
+        if rows and not _faults(rows):
+            return self._unchanged(state, rows)
+        diff = difference(state.disk, self._files(state.disk), complete)
         with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
             write(Path(place), complete)
             self._test(Path(place), state)
-        self._refuse_restart(expectation, state)
-        return outcome
+        self._restart_needed(expectation, state)
+        return Outcome(True, state.wanted, state.disk, proof=rows, diff=diff)
 
     def preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
-        """Compare only, for a host that has no nginx yet to test with."""
-        complete = self._complete(files, expectation)
+        """Compare only, for a host that cannot test a configuration yet."""
+        complete = _complete(files, expectation)
         disk = self._tree.current()
-        diff = self._diff(disk, complete)
+        diff = difference(disk, self._files(disk), complete)
         return Outcome(True, identity(complete), disk, diff=diff, tested=False)
 
     # The steps, in their order
@@ -193,68 +151,85 @@ class Transaction:
         if self._holds(state):
             rows = self._prover.prove(state.wanted, expectation)
             if not _faults(rows):
-                return Outcome(False, state.wanted, state.disk, proof=rows)
-        diff = self._diff(state.disk, files)
+                return self._remember(self._unchanged(state, rows), state)
+        diff = difference(state.disk, self._files(state.disk), files)
         fresh = state.wanted not in self._tree.generations()
+        self._tree.stage(files)
         try:
-            self._tree.stage(files)
             self._test(self._tree.path(state.wanted), state)
-            restart = self._refuse_restart(expectation, state)
-        except OSError as error:
-            raise TransactionError(
-                "rejected",
-                f"cannot write the new configuration below {self._tree.root}: {error}; "
-                "nothing was changed. Make room or mend the permissions, then run again.",
-                generation=state.live,
-            ) from error
+            restart = self._restart_needed(expectation, state)
         except TransactionError:
             if fresh:
                 self._tree.remove(state.wanted)
             raise
         mark = self._instance.mark()
-        accepting = self._instance.workers() if state.running else set()
-        swapped = self._clock()
-        if state.disk != state.wanted:
-            self._tree.swap(state.wanted)
-        action, done, words = self._apply(state.running, restart)
-        rows = self._await(state.wanted, expectation, mark, done and action == "reloaded")
-        lingering = self._instance.workers() & accepting if action == "reloaded" else set()
-        if not done or _faults(rows) or lingering:
-            raise self._roll_back(state, action, done, words, rows, mark, fresh)
-        self._tree.prune(self._settings.keep, (state.wanted, state.before))
-        proven_ms = round((self._clock() - swapped) * 1000, 3)
-        outcome = Outcome(True, state.wanted, state.disk, action, rows, diff, proven_ms=proven_ms)
-        outcome.alerts = self._instance.alerts_since(mark)
+        began = self._clock()
+        attempt = self._bring_live(state, expectation, mark, restart)
+        if not attempt.proven:
+            raise self._roll_back(state, expectation, attempt, mark, fresh)
+        proven_ms = round((self._clock() - began) * 1000, 3)
+        outcome = Outcome(True, state.wanted, state.disk, attempt.action, attempt.rows, diff)
+        outcome.proven_ms = proven_ms if state.disk != state.wanted else None
+        outcome.alerts = [
+            f"the configuration is live, but nginx logged: {line}"
+            for line in self._instance.alerts_since(mark)
+        ]
+        return self._remember(outcome, state)
+
+    def _remember(self, outcome: Outcome, state: _State) -> Outcome:
+        """Note what was proven and prune; the configuration is live whatever comes of that."""
+        try:
+            self._tree.note_proven(state.wanted)
+            self._tree.prune(self._settings.keep, (state.wanted, state.before))
+        except OSError as error:
+            outcome.alerts.append(
+                f"the configuration is live, but {self._tree.root} could not be tidied: {error}"
+            )
         return outcome
 
-    @staticmethod
-    def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
-        complete = [*files, File(PROOF_FILE, expectation.to_json())]
-        try:
-            check(complete)
-        except GenerationError as error:
-            raise TransactionError("rejected", str(error)) from error
-        return complete
+    def _look(self, files: Sequence[File], expectation: Expectation) -> _State:
+        disk, proven = self._tree.current(), self._tree.proven()
+        running = self._instance.running()
+        live = self._live(expectation) if running else None
+        known = self._tree.generations()
+        before = next((one for one in (proven, live, disk) if one in known), None)
+        return _State(identity(files), disk, live, running, before)
+
+    def _live(self, expectation: Expectation) -> str | None:
+        """Ask what is live, on the listeners of what was proven last before those of the disk."""
+        for generation in (self._tree.proven(), self._tree.current()):
+            asked = self._expectation(generation)
+            live = self._prover.live(asked) if asked else None
+            if live:
+                return live
+        return self._prover.live(expectation)
 
     def _expectation(self, generation: str | None) -> Expectation | None:
-        """What a generation on disk says that it must answer."""
+        """What a generation says that it must answer; None when it does not tell."""
         if generation is None:
             return None
-        path = self._tree.path(generation) / PROOF_FILE
-        return Expectation.from_json(path.read_bytes()) if path.is_file() else None
+        try:
+            return Expectation.from_json((self._tree.path(generation) / PROOF_FILE).read_bytes())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
-    def _look(self, files: Sequence[File], expectation: Expectation) -> _State:
-        disk = self._tree.current()
-        running = self._instance.running()
-        asked = self._expectation(disk) or expectation
-        live = self._prover.live(asked) if running else None
-        before = live if live in self._tree.generations() else disk
-        return _State(identity(files), disk, live, running, before)
+    def _files(self, generation: str | None) -> list[File]:
+        """The files of a generation on disk, those marked that no diff may show."""
+        if generation is None:
+            return []
+        told = self._expectation(generation)
+        return self._tree.read(generation, told.secrets if told else None)
 
     def _holds(self, state: _State) -> bool:
         """Tell whether disk and live are both what is wanted already."""
         same = state.disk == state.wanted == state.live
         return state.running and same and self._tree.intact(state.wanted)
+
+    def _unchanged(self, state: _State, rows: list[Row]) -> Outcome:
+        outdated = self._instance.outdated()
+        return Outcome(
+            False, state.wanted, state.disk, proof=rows, alerts=[outdated] if outdated else []
+        )
 
     def _test(self, place: Path, state: _State) -> None:
         accepted, words = self._instance.test(place / "nginx.conf")
@@ -264,51 +239,79 @@ class Transaction:
         serving = f"generation {state.live} is still live" if state.live else "nothing was live"
         raise TransactionError(
             "rejected",
-            f"nginx refuses the new configuration: {_first_cause(words)} "
+            f"nginx refuses the new configuration: {first_cause(words)} "
             f"Nothing was changed; {serving}.",
             words.splitlines(),
             generation=state.live,
         )
 
-    def _refuse_restart(self, expectation: Expectation, state: _State) -> bool:
+    def _restart_needed(self, expectation: Expectation, state: _State) -> bool:
         """Tell whether the change takes a restart, and refuse it when that is not allowed."""
-        serving = self._expectation(state.before) if state.running else None
+        serving = self._expectation(state.live) if state.running else None
         clashes = expectation.clashes(serving) if serving else []
         if clashes and not self._settings.allow_restart:
             raise TransactionError(
                 "restart_needed",
                 f"nginx cannot open {', '.join(clashes)} by a reload: the running configuration "
                 "holds the same port as a wildcard or a single address. Set "
-                "grpc_proxy_allow_restart (allow_restart) for this run; a restart cuts the "
+                "grpc_proxy_allow_restart (allow_restart) for one run; a restart cuts the "
                 "streams in flight. Nothing was changed.",
                 generation=state.live,
             )
-        return bool(clashes)
+        replaced = self._settings.allow_restart and state.running and self._instance.outdated()
+        return bool(clashes or replaced)
 
-    def _apply(self, running: bool, restart: bool) -> tuple[str, bool, str]:
-        if not running:
-            return ("started", *self._instance.start())
+    def _bring_live(
+        self, state: _State, expectation: Expectation, mark: Mark, restart: bool
+    ) -> Attempt:
+        """Swap, start or reload, and wait for the proof; never raises."""
+        accepting = self._instance.workers() if state.running else set()
+        try:
+            if state.disk != state.wanted:
+                self._tree.swap(state.wanted)
+        except OSError as error:
+            return Attempt(words=f"cannot swap {self._tree.current_link}: {error}.")
+        if not state.running:
+            return self._follow("started", state.wanted, expectation, mark, set())
         if restart:
-            return ("restarted", *self._instance.restart())
-        return ("reloaded", *self._instance.reload())
+            return self._follow("restarted", state.wanted, expectation, mark, accepting)
+        attempt = self._follow("reloaded", state.wanted, expectation, mark, accepting)
+        if self._settings.allow_restart and only_a_restart(self._instance.log_since(mark)):
+            return self._follow("restarted", state.wanted, expectation, mark, accepting)
+        return attempt
 
-    def _await(
-        self, generation: str, expectation: Expectation, mark: Mark, patient: bool = True
-    ) -> list[Row]:
-        """Poll fast and judge late: nginx tries a bind for 2.5 s before it gives up.
+    def _follow(
+        self,
+        action: str,
+        generation: str,
+        expectation: Expectation,
+        mark: Mark,
+        accepting: set[int],
+    ) -> Attempt:
+        """Give one command, and poll fast and judge late whether it had its effect.
 
-        Ends at once when the proof holds, when the right generation answers wrongly, or
-        when nginx has said that it gave up.
+        nginx tries a bind for 2.5 s before it gives up, and starts its new workers 100 ms
+        before it tells the old ones to stop. The wait ends at once when the proof holds,
+        when the right generation answers wrongly, or when nginx has said that it gave up.
         """
+        commands = {
+            "started": self._instance.start,
+            "reloaded": self._instance.reload,
+            "restarted": self._instance.restart,
+        }
+        done, words = commands[action]()
+        attempt = Attempt(action, done, words)
         deadline = self._clock() + self._settings.proof_timeout
         look = self._clock() + _LOOK_AT_LOG_S
         pause = 0.005
-        over = not patient
+        over = not done
         while True:
-            rows = self._prover.prove(generation, expectation)
-            faults = _faults(rows)
-            if not faults or any(row.wrong_fallback for row in faults) or over:
-                return rows
+            attempt.rows = self._prover.prove(generation, expectation)
+            attempt.lingering = not attempt.faults and bool(self._instance.workers() & accepting)
+            wrong = any(row.wrong_fallback for row in attempt.faults)
+            if over or wrong or attempt.proven:
+                attempt.running = self._instance.running()
+                return attempt
             now = self._clock()
             if now >= look:
                 over = self._instance.given_up(mark)
@@ -318,118 +321,70 @@ class Transaction:
             pause = min(pause * 1.5, 0.1)
 
     def _roll_back(
-        self,
-        state: _State,
-        action: str,
-        done: bool,
-        words: str,
-        rows: list[Row],
-        mark: Mark,
-        fresh: bool,
+        self, state: _State, expectation: Expectation, attempt: Attempt, mark: Mark, fresh: bool
     ) -> TransactionError:
-        """Go back to what was there before; return the error that tells all of it."""
+        """Go back to what was there before, then word what happened; never raises."""
         log = self._instance.log_since(mark)
-        reason, cause = _verdict(self._instance, action, done, words, rows, log)
-        if state.before is None or state.before == state.wanted:
-            if state.before is None:
-                self._tree.clear()
-                self._instance.stop()
-            rolled_back, live = state.before is None, None
-        else:
-            if self._tree.current() != state.before:
-                self._tree.swap(state.before)
-            rolled_back, live = self._return_to(state, action)
-        if fresh and state.wanted != live:
-            self._tree.remove(state.wanted)
-        if state.before is None:
-            now = "There was no generation before: the instance is stopped, nothing is live."
-        elif not rolled_back:
-            now = f"The way back is not proven either; live now: {live or 'nothing'}."
-        elif state.running:
-            now = f"Rolled back: generation {state.before} is live again."
-        else:
-            now = f"Rolled back on disk to generation {state.before}; it does not run, as before."
-        return TransactionError(reason, f"{cause} {now}", log, rolled_back, live, rows)
+        reason, cause = verdict(attempt, log)
+        outdated = self._instance.outdated()
+        if outdated:
+            cause = f"{cause} Mind that {outdated}"
+        try:
+            rolled_back = self._go_back(state, attempt)
+            live = self._live(expectation) if self._instance.running() else None
+            if fresh and state.wanted not in (live, self._tree.current()):
+                self._tree.remove(state.wanted)
+        except OSError as error:
+            rolled_back, live = False, self._live(expectation)
+            cause = f"{cause} The way back failed: {error}."
+        now = self._now(state, rolled_back, live)
+        return TransactionError(reason, f"{cause} {now}", log, rolled_back, live, attempt.rows)
 
-    def _return_to(self, state: _State, action: str) -> tuple[bool, str | None]:
-        """Make the generation before live again, if it was; return success and what is live."""
+    def _go_back(self, state: _State, attempt: Attempt) -> bool:
+        """Put the generation before back; return whether it is where it was."""
+        if state.before in (None, state.wanted):
+            if not state.running:
+                self._instance.stop()
+            if state.before is None and not state.running:
+                self._tree.clear()
+            return state.before is None and not state.running
         before = state.before or ""
+        if self._tree.current() != before:
+            self._tree.swap(before)
         expectation = self._expectation(before)
         if not state.running or expectation is None:
             self._instance.stop()
-            return not state.running, None
-        if not self._instance.running():
-            self._instance.start()
-        elif action == "restarted":
-            self._instance.restart()
-        else:
-            self._instance.reload()
-        bare = Expectation(expectation.listeners, ())
-        rows = self._await(before, bare, self._instance.mark())
-        return not _faults(rows), self._prover.live(bare)
+            return not state.running
+        action = attempt.action if attempt.action == "restarted" else "reloaded"
+        action = action if self._instance.running() else "started"
+        return self._follow(action, before, expectation, self._instance.mark(), set()).proven
 
-    def _diff(self, before: str | None, files: Sequence[File]) -> list[dict[str, str]]:
-        old = {item.path: item for item in self._tree.read(before)} if before else {}
-        new = {item.path: item for item in files}
-        return [
-            {
-                "before_header": f"{path} ({before})" if path in old else "(none)",
-                "after_header": f"{path} ({identity(files)})" if path in new else "(none)",
-                "before": _shown(old.get(path)),
-                "after": _shown(new.get(path), changed=path in old),
-            }
-            for path in sorted(old.keys() | new.keys())
-            if _differ(old.get(path), new.get(path))
-        ]
+    def _now(self, state: _State, rolled_back: bool, live: str | None) -> str:
+        """Say in one sentence what is on disk and what is live."""
+        serving = f"generation {live}" if live else "nothing that answers with its id"
+        if rolled_back and state.before is None:
+            return "There was no generation before: the instance is stopped, nothing is live."
+        if rolled_back and state.running:
+            return f"Rolled back: generation {state.before} is live again."
+        if rolled_back:
+            return f"Rolled back on disk to generation {state.before}; it does not run, as before."
+        if state.before in (None, state.wanted):
+            return f"There is no other generation to go back to. Live now: {serving}."
+        on_disk = self._tree.current() or "no generation"
+        return f"The way back is not proven either. On disk: {on_disk}; live now: {serving}."
 
 
-def _differ(old: File | None, new: File | None) -> bool:
-    return old is None or new is None or (old.content, old.mode) != (new.content, new.mode)
-
-
-def _shown(item: File | None, changed: bool = False) -> str:
-    if item is None:
-        return ""
-    if item.secret:
-        return HIDDEN.replace("not shown", "changed, not shown") if changed else HIDDEN
-    return f"# mode {item.mode:04o}\n" + item.content.decode(errors="replace")
+def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
+    """Add the file that lets a later run prove this generation."""
+    secrets = tuple(sorted(item.path for item in files if item.secret))
+    told = Expectation(expectation.listeners, expectation.methods, secrets)
+    complete = [*files, File(PROOF_FILE, told.to_json())]
+    try:
+        check(complete)
+    except GenerationError as error:
+        raise TransactionError("rejected", str(error)) from error
+    return complete
 
 
 def _faults(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.fault]
-
-
-def _first_cause(words: str) -> str:
-    """Nginx's own first line of weight, as a sentence."""
-    lines = [line for line in words.splitlines() if "[emerg]" in line] or words.splitlines()
-    text = _PREFIX.sub("", lines[0]) if lines else "it gave no reason"
-    return text.rstrip(".") + "."
-
-
-def _verdict(
-    instance: Instance, action: str, done: bool, words: str, rows: list[Row], log: list[str]
-) -> tuple[str, str]:
-    """Return reason and cause, the cause as a sentence with the thing to do next."""
-    faults = _faults(rows)
-    told = " ".join(log)
-    if "98: Address already in use" in told:
-        taken = sorted({line.split("bind() to ")[1].split()[0] for line in log if "(98" in line})
-        hint = (
-            f"another program holds {', '.join(taken)}; 'ss -ltnp' on the host names it. "
-            "End it, or change grpc_proxy_listen."
-        )
-    elif log:
-        hint = _first_cause("\n".join(log))
-    else:
-        hint = words or "nginx wrote nothing to its log; is its master process stopped?"
-    if action in ("started", "restarted") and (not done or not instance.running()):
-        return "not_started", f"nginx did not start: {hint}"
-    wrong = [row for row in faults if row.wrong_fallback]
-    if wrong:
-        return "fallback", (
-            f"{wrong[0].fault}. Something in the configuration overrides the fallback: look for "
-            "an error_page, a location, a return or a rewrite in grpc_proxy_snippets."
-        )
-    if faults:
-        return "not_live", f"the new configuration is not live: {faults[0].fault}; {hint}"
-    return "unproven", f"worker processes of the old configuration still accept calls: {hint}"

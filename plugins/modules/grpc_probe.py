@@ -27,6 +27,10 @@ options:
     description: TCP port.
     type: int
     required: true
+  source:
+    description: Address to connect from. The kernel's choice when empty.
+    type: str
+    default: ""
   authority:
     description: Value of C(:authority). Address and port when empty.
     type: str
@@ -141,6 +145,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
 ARGUMENTS: dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
+    "source": {"type": "str", "default": ""},
     "authority": {"type": "str", "default": ""},
     "method": {"type": "str", "required": True},
     "metadata": {"type": "dict", "default": {}},
@@ -177,7 +182,9 @@ def main() -> None:
     unknown = sorted(set(options["expect"]) - set(STATUS_NAMES))
     if unknown:
         module.fail_json(msg=f"expect: {unknown[0]!r} is no gRPC status; one of {STATUS_NAMES}.")
-    endpoint = Endpoint(options["address"], options["port"], options["authority"])
+    endpoint = Endpoint(
+        options["address"], options["port"], options["authority"], options["source"]
+    )
     metadata = {name.lower(): str(value) for name, value in options["metadata"].items()}
     try:
         message = base64.b64decode(options["request"], validate=True)

@@ -86,6 +86,9 @@ options:
         description: Path of the error log that the configuration names.
         type: path
         required: true
+      runtime:
+        description: Directory of its pid file and temporary files. C(/run/NAME) when left out.
+        type: path
   listeners:
     description: Every address and port on which the configuration listens; each is proven.
     type: list
@@ -230,7 +233,9 @@ rolled_back:
   type: bool
 """
 
+import ipaddress
 import os
+import re
 import time
 from typing import Any
 
@@ -243,19 +248,21 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Listener,
     Prover,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
+    TransactionError,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
-    TransactionError,
 )
 
 
-def file_spec(mode: str) -> dict[str, Any]:
+def file_spec(mode: str, no_log: bool = False) -> dict[str, Any]:
     """Return the options of one file, with its default mode."""
     return {
         "path": {"type": "str", "required": True},
-        "content": {"type": "str", "required": True},
+        "content": {"type": "str", "required": True, "no_log": no_log},
         "mode": {"type": "str", "default": mode},
     }
 
@@ -272,8 +279,7 @@ ARGUMENTS: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "no_log": True,
-        "options": file_spec("0600"),
+        "options": file_spec("0600", no_log=True),
     },
     "instance": {
         "type": "dict",
@@ -283,6 +289,7 @@ ARGUMENTS: dict[str, Any] = {
             "name": {"type": "str", "required": True},
             "binary": {"type": "path", "default": "/usr/sbin/nginx"},
             "error_log": {"type": "path", "required": True},
+            "runtime": {"type": "path"},
         },
     },
     "listeners": {
@@ -304,35 +311,80 @@ ARGUMENTS: dict[str, Any] = {
 def files_from(options: list[dict[str, str]], secret: bool) -> list[File]:
     """Return the files that an option describes.
 
-    :raises ValueError: for a mode that is not octal.
+    :raises TransactionError: for a mode that is not octal.
     """
-    return [
-        File(item["path"], item["content"].encode(), int(item["mode"], 8), secret)
-        for item in options
-    ]
+    files = []
+    for item in options:
+        if not re.fullmatch("0?[0-7]{3}", item["mode"]):
+            raise TransactionError(
+                "rejected",
+                f"files: mode {item['mode']!r} of {item['path']} is not one like '0644'.",
+            )
+        files.append(File(item["path"], item["content"].encode(), int(item["mode"], 8), secret))
+    return files
 
 
-def run(module: AnsibleModule) -> tuple[Outcome, str | None]:
-    """Run the transaction, or its check; return its outcome and a warning."""
+def expectation_from(options: dict[str, Any]) -> Expectation:
+    """Return what the configuration must answer.
+
+    :raises TransactionError: when nothing would be proven, or an address is none.
+    """
+    if not options["listeners"] or not options["methods"]:
+        raise TransactionError(
+            "rejected", "listeners and methods: give at least one of each, else nothing is proven."
+        )
+    return Expectation(
+        tuple(listener_from(item) for item in options["listeners"]), tuple(options["methods"])
+    )
+
+
+def listener_from(option: dict[str, Any]) -> Listener:
+    """Return one listener.
+
+    :raises TransactionError: when its address is none.
+    """
+    try:
+        ipaddress.ip_address(option["address"])
+    except ValueError as error:
+        raise TransactionError("rejected", f"listeners: address: {error}.") from error
+    return Listener(option["address"], option["port"])
+
+
+def missing(instance: dict[str, str | None]) -> list[str]:
+    """Return what a test of a configuration would miss on this host."""
+    paths = [instance["binary"] or "", instance["runtime"] or f"/run/{instance['name']}"]
+    return [path for path in paths if not os.path.exists(path)] + (
+        ["python3-h2"] if H2_IMPORT_ERROR else []
+    )
+
+
+def run(module: AnsibleModule) -> Outcome:
+    """Run the transaction, or its check; return its outcome."""
     options = module.params
     files = files_from(options["files"], False) + files_from(options["secrets"], True)
-    expectation = Expectation(
-        tuple(Listener(item["address"], item["port"]) for item in options["listeners"]),
-        tuple(options["methods"]),
-    )
+    expectation = expectation_from(options)
     transaction = Transaction(
         Tree(options["root"]),
         from_options(options["instance"], module.run_command),
         Prover(),
         Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
     )
-    if not module.check_mode:
-        return transaction.run(files, expectation), None
-    binary = options["instance"]["binary"]
-    if H2_IMPORT_ERROR or not os.path.exists(binary):
-        warning = "nginx and python3-h2 are to be installed: the configuration was not tested."
-        return transaction.preview(files, expectation), warning
-    return transaction.check(files, expectation), None
+    lacking = missing(options["instance"])
+    if module.check_mode and lacking:
+        outcome = transaction.preview(files, expectation)
+        outcome.alerts.append(
+            f"{', '.join(lacking)} is still to come: the configuration was compared, not tested."
+        )
+        return outcome
+    if lacking:
+        raise TransactionError(
+            "rejected", f"{', '.join(lacking)} is missing on the host; nothing was changed."
+        )
+    return (
+        transaction.check(files, expectation)
+        if module.check_mode
+        else transaction.run(files, expectation)
+    )
 
 
 def main() -> None:
@@ -348,15 +400,11 @@ def main() -> None:
             msg=missing_required_lib("h2 (Debian package python3-h2)"), exception=H2_IMPORT_ERROR
         )
     try:
-        outcome, warning = run(module)
+        outcome = run(module)
     except TransactionError as error:
         module.fail_json(msg=error.message, duration_ms=spent(), **error.as_result())
-    except ValueError as error:
-        module.fail_json(msg=f"files: a mode must be octal, such as '0644': {error}")
-    for line in outcome.alerts:
-        module.warn(f"the configuration is live, but nginx logged: {line}")
-    if warning:
-        module.warn(warning)
+    for sentence in outcome.alerts:
+        module.warn(sentence)
     module.exit_json(
         changed=outcome.changed,
         generation=outcome.generation,

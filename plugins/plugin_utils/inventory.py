@@ -54,7 +54,7 @@ class Reader:
 
     def integer(self, variable: str, value: Any, low: int, high: int, host: str = "") -> int | None:
         """Return a whole number within bounds, or complain."""
-        text = str(value).strip()
+        text = str(value)
         whole = not isinstance(value, bool) and re.fullmatch(r"-?[0-9]{1,12}", text)
         if whole and low <= int(text) <= high:
             return int(text)
@@ -71,12 +71,14 @@ class Reader:
 
 def address_of(value: Any) -> str | None:
     """Return an address or a host name that may stand in a configuration, else None."""
-    text = str(value)
+    text = value if isinstance(value, str) else ""
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
         numeric = re.fullmatch(r"[0-9.]+", text)
-        return text if HOST_NAME.fullmatch(text) and not numeric else None
+        # nginx takes "unix" for the beginning of a socket's path.
+        name = HOST_NAME.fullmatch(text) and text.lower() != "unix"
+        return text if name and not numeric else None
     return None if parsed.is_unspecified or parsed.is_multicast or "%" in text else str(parsed)
 
 
@@ -99,8 +101,9 @@ def read_server(reader: Reader, name: str, host: Mapping[str, Any]) -> dict[str,
     before = len(reader.complaints)
     if not NAME.fullmatch(name):
         reader.complain("its name", name, "letters, digits, '.', '_' and '-' only.", name)
-    source = next((key for key in ("oap_address", "ansible_host") if key in host), "its name")
-    given = host.get(source, name)
+    set_ones = [key for key in ("oap_address", "ansible_host") if host.get(key) is not None]
+    source = set_ones[0] if set_ones else "its name"
+    given = host[source] if set_ones else name
     address = address_of(given)
     if address is None:
         remedy = "set oap_address to an address or a name that the proxy can reach."
@@ -131,7 +134,9 @@ def read_servers(
     reader: Reader, group: str, names: Sequence[str], hostvars: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the OAPs of the group, those that are usable."""
-    if not names:
+    if not NAME.fullmatch(group):
+        reader.complain("grpc_proxy_oap_group", group, "letters, digits, '.', '_' and '-' only.")
+    elif not names:
         reader.complain(
             "grpc_proxy_oap_group", group, "the inventory has no host in this group; add the OAPs."
         )
@@ -139,11 +144,16 @@ def read_servers(
     found = [read_server(reader, str(name), hostvars[name]) for name in names]
     servers = [item for item in found if item is not None]
     seen: dict[str, str] = {}
+    called: dict[str, str] = {}
     for item in servers:
         other = seen.setdefault(item["endpoint"], item["name"])
         if other != item["name"]:
             remedy = f"{other} has the same address and port; give each OAP its own."
             reader.complain("oap_address", item["endpoint"], remedy, item["name"])
+        twin = called.setdefault(item["name"].lower(), item["name"])
+        if twin != item["name"]:
+            remedy = f"nginx does not tell it from {twin}; names must differ by more than case."
+            reader.complain("its name", item["name"], remedy, item["name"])
     usable = [item for item in servers if item["state"] == "up" and not item["backup"]]
     if servers and not usable and len(reader.complaints) == before:
         reader.complain(
@@ -183,17 +193,17 @@ def read_balance(
     return {"method": str(method), "key": key or ""}
 
 
-def read_listeners(
-    reader: Reader, value: Sequence[Mapping[str, Any]], ipv6: bool
-) -> list[list[dict[str, Any]]]:
+def read_listeners(reader: Reader, value: Any, ipv6: bool) -> list[list[dict[str, Any]]]:
     """Return for each entry of grpc_proxy_listen the sockets that it stands for.
 
     An entry without an address listens on all addresses, of IPv6 too where the host has it.
     """
-    entries = []
+    entries: list[list[dict[str, Any]]] = []
     seen: dict[tuple[str, int], int] = {}
-    if not value:
-        reader.complain("grpc_proxy_listen", value, "give at least one listener.")
+    listed = isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+    if not value or not listed:
+        reader.complain("grpc_proxy_listen", value, "give a list such as [{port: 11800}].")
+        return entries
     for index, item in enumerate(value):
         variable = f"grpc_proxy_listen[{index}]"
         port = reader.integer(f"{variable}.port", item.get("port"), 1, 65535)
@@ -226,8 +236,11 @@ def _listen_addresses(reader: Reader, variable: str, value: Any, ipv6: bool) -> 
     return [str(parsed)]
 
 
-def read_snippets(reader: Reader, value: Mapping[str, Any]) -> None:
+def read_snippets(reader: Reader, value: Any) -> None:
     """Hold that snippets are text; what they say is nginx's to judge, and the proof's."""
+    if not isinstance(value, Mapping):
+        reader.complain("grpc_proxy_snippets", value, "give a dictionary of main, http, server.")
+        return
     for place, lines in value.items():
         if not isinstance(lines, str) or "\0" in lines:
             reader.complain(f"grpc_proxy_snippets.{place}", lines, "give lines of nginx as text.")

@@ -19,19 +19,30 @@ def read_build(text: str) -> dict[str, Any]:
     """Return version, modules left out, and what is missing for a gRPC proxy.
 
     :param text: output of ``nginx -V``.
-    :returns: ``version`` (empty when there was none), ``without`` (names of modules) and
-        ``missing`` (sentences, empty when the build will do).
+    :returns: ``version`` (empty when there was none), ``with`` and ``without`` (names of
+        modules), and ``missing`` (sentences, empty when the build will do).
     """
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", text)
     if not found:
-        return {"version": "", "without": [], "missing": ["it does not tell its version"]}
+        return {
+            "version": "",
+            "with": [],
+            "without": [],
+            "missing": ["it does not tell its version"],
+        }
     version = tuple(int(part) for part in found.groups())
+    chosen = sorted(set(re.findall(r"--with-(\w+_module)", text)))
     without = sorted(set(re.findall(r"--without-(\w+)", text)))
     missing = []
     if version < FLOOR:
         missing.append(
             f"it is {'.'.join(map(str, version))}; gRPC came with {'.'.join(map(str, FLOOR))}"
         )
-    missing += [f"it lacks {name}" for name in NEEDED_WITH if f"--with-{name}" not in text]
+    missing += [f"it lacks {name}" for name in NEEDED_WITH if name not in chosen]
     missing += [f"it lacks {name}" for name in NEEDED_NOT_WITHOUT if name in without]
-    return {"version": ".".join(map(str, version)), "without": without, "missing": missing}
+    return {
+        "version": ".".join(map(str, version)),
+        "with": chosen,
+        "without": without,
+        "missing": missing,
+    }

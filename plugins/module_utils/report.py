@@ -1,0 +1,203 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a transaction tells people: its outcome, its failure, the cause, the difference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, identity
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Row
+
+HIDDEN = "(secret, not shown)\n"
+HIDDEN_CHANGED = "(secret, changed, not shown)\n"
+
+# What nginx writes before its words: time, level, process and connection.
+_PREFIX = re.compile(r"^(nginx: )?(\d{4}/\d\d/\d\d \S+ )?(\[\w+\] )?(\d+#\d+: )?(\*\d+ )?")
+_TAKEN = re.compile(r"bind\(\) to (\S+) failed \(98:")
+_SEVERE = re.compile(r"\[(crit|alert|emerg)\]")
+# A zone of a limit with another key under the same name: the running master refuses it.
+_ONLY_RESTART = re.compile(r"uses the .* key while previously it used")
+
+
+@dataclass
+class Outcome:
+    """What a transaction did.
+
+    :ivar proof: one row a listener.
+    :ivar proven_ms: milliseconds from the swap on disk to the proof; None without a swap.
+    :ivar alerts: sentences that a person should read though the proof holds.
+    """
+
+    changed: bool
+    generation: str
+    previous: str | None
+    action: str = "none"
+    proof: list[Row] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    tested: bool = True
+    proven_ms: float | None = None
+    alerts: list[str] = field(default_factory=list)
+
+
+class TransactionError(Exception):
+    """A transaction that did not reach its end.
+
+    :ivar reason: rejected, not_live, fallback, restart_needed, not_started, busy or unproven.
+    :ivar nginx_log: what nginx said.
+    :ivar rolled_back: the generation before is on disk again, and proven if it was live.
+    :ivar generation: id of what is live now, None when nothing is known to be.
+    :ivar proof: the last rows seen.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        nginx_log: Sequence[str] = (),
+        rolled_back: bool = False,
+        generation: str | None = None,
+        proof: Sequence[Row] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.nginx_log = list(nginx_log)
+        self.rolled_back = rolled_back
+        self.generation = generation
+        self.proof = list(proof)
+
+    def as_result(self) -> dict[str, Any]:
+        """Return what a module returns beside its message."""
+        return {
+            "reason": self.reason,
+            "nginx_log": self.nginx_log,
+            "rolled_back": self.rolled_back,
+            "generation": self.generation,
+            "proof": [row.as_result() for row in self.proof],
+        }
+
+
+@dataclass
+class Attempt:
+    """How far a swap came.
+
+    :ivar action: started, reloaded or restarted; none when not even that came about.
+    :ivar done: the command for it succeeded.
+    :ivar words: what the command said, or why it could not be given.
+    :ivar lingering: worker processes of before still accept connections.
+    :ivar running: the instance runs, or may come to run again.
+    """
+
+    action: str = "none"
+    done: bool = False
+    words: str = ""
+    rows: list[Row] = field(default_factory=list)
+    lingering: bool = False
+    running: bool = True
+
+    @property
+    def faults(self) -> list[Row]:
+        """The rows of listeners that did not answer as they must."""
+        return [row for row in self.rows if row.fault]
+
+    @property
+    def proven(self) -> bool:
+        """Tell whether the configuration is live, wholly."""
+        return self.done and not self.faults and not self.lingering
+
+
+def only_a_restart(log: Iterable[str]) -> bool:
+    """Tell whether nginx has refused a change that a restart would bring."""
+    return any(_ONLY_RESTART.search(line) for line in log)
+
+
+def first_cause(words: str) -> str:
+    """Return nginx's own first line of weight, as a sentence."""
+    lines = [line for line in words.splitlines() if "[emerg]" in line] or words.splitlines()
+    text = _PREFIX.sub("", lines[0]) if lines else "it gave no reason"
+    return text.rstrip(".") + "."
+
+
+def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
+    """Return reason and cause of a failure, the cause as sentences with the thing to do next."""
+    wrong = [row for row in attempt.faults if row.wrong_fallback]
+    if wrong:
+        return "fallback", f"{wrong[0].fault}. {_remedy(wrong[0])}"
+    hint = _hint(attempt, log)
+    if attempt.action in ("started", "restarted") and not (attempt.done and attempt.running):
+        return "not_started", f"nginx did not start: {hint}"
+    if only_a_restart(log):
+        return "restart_needed", (
+            f"nginx takes this change only by a restart: {hint} Set grpc_proxy_allow_restart "
+            "(allow_restart) for one run; a restart cuts the streams in flight."
+        )
+    if attempt.faults:
+        return "not_live", (f"the new configuration is not live: {attempt.faults[0].fault}; {hint}")
+    if attempt.lingering:
+        return "unproven", (f"worker processes of the old configuration still accept calls: {hint}")
+    return "not_live", f"the new configuration could not be brought live: {hint}"
+
+
+def _hint(attempt: Attempt, log: Sequence[str]) -> str:
+    taken = sorted({found for line in log for found in _TAKEN.findall(line)})
+    severe = [line for line in log if _SEVERE.search(line)]
+    if taken:
+        return (
+            f"another program holds {', '.join(taken)}; 'ss -ltnp' on the host names it. "
+            "End it, or change grpc_proxy_listen."
+        )
+    if severe:
+        return first_cause("\n".join(severe))
+    return attempt.words or (
+        "nginx wrote nothing of weight to its log; is its master process stopped?"
+    )
+
+
+def _remedy(row: Row) -> str:
+    if row.grpc_status in (7, 16):
+        return (
+            "The host's own probe was turned away: where grpc_proxy_snippets hold an access list, "
+            "let them allow the host's own addresses."
+        )
+    return (
+        "Something in the configuration overrides the fallback: look for an error_page, a "
+        "location, a return or a rewrite in grpc_proxy_snippets."
+    )
+
+
+def difference(
+    before: str | None, old: Sequence[File], new: Sequence[File]
+) -> list[dict[str, str]]:
+    """Return the difference of two trees as Ansible shows it, secrets left out.
+
+    :param before: id of the old tree.
+    """
+    was, is_now = {item.path: item for item in old}, {item.path: item for item in new}
+    wanted = identity(new)
+    rows = []
+    for path in sorted(was.keys() | is_now.keys()):
+        one, other = was.get(path), is_now.get(path)
+        if one and other and (one.content, one.mode) == (other.content, other.mode):
+            continue
+        secret = any(item.secret for item in (one, other) if item)
+        rows.append(
+            {
+                "before_header": f"{path} ({before})" if one else "(none)",
+                "after_header": f"{path} ({wanted})" if other else "(none)",
+                "before": _shown(one, HIDDEN if secret else None),
+                "after": _shown(other, (HIDDEN_CHANGED if one else HIDDEN) if secret else None),
+            }
+        )
+    return rows
+
+
+def _shown(item: File | None, hidden: str | None) -> str:
+    if item is None:
+        return ""
+    return hidden or f"# mode {item.mode:04o}\n" + item.content.decode(errors="replace")
