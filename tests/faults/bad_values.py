@@ -1,0 +1,400 @@
+"""What people get wrong in an inventory: one proxy each, and what it must be told.
+
+The hostile values are made for every variable there is: those of the proxy from the roles'
+argument specifications, those of an OAP from what the collection reads of it. A variable that is
+added is covered without a change here, unless its type has to be learnt first.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from tests.hosts.paths import ROOT
+
+ADDRESS = "192.0.2.7"
+OAP = {"oap_address": ADDRESS}
+# Stands for the name of a case's proxy.
+PROXY = "PROXY"
+
+# What is put behind a good value, or in its place, and would mean something to nginx, to a shell
+# or to Ansible.
+ENDINGS = {
+    "semicolon": "; access_log off",
+    "brace": " }",
+    "newline": "\ninclude /tmp/other.conf;",
+    "trailing-newline": "\n",
+    "variable": "$request_uri",
+    "double-quote": '"',
+    "single-quote": "'",
+    "expression": "{{ 7*7 }}",
+    "statement": "{% if true %}",
+}
+# A good value for what has no default, or whose default is no text.
+GOOD = {
+    "grpc_proxy_listen.address": "192.0.2.1",
+    "grpc_proxy_listen.port": 11800,
+    "grpc_proxy_balance": "round_robin",
+    "oap_address": ADDRESS,
+    "oap_port": 11800,
+    "oap_weight": 1,
+    "oap_max_conns": 10,
+    "oap_backup": False,
+    "oap_state": "up",
+    "ansible_host": ADDRESS,
+}
+# Lines of nginx by their very purpose: nginx itself and the proof judge them.
+RAW = frozenset(
+    {"grpc_proxy_snippets.main", "grpc_proxy_snippets.http", "grpc_proxy_snippets.server"}
+)
+# Types that Ansible judges before the role begins. White space around them is left out.
+CONVERTED = frozenset({"int", "bool", "float"})
+
+Oaps = Mapping[str, Mapping[str, Any]]
+
+REMEDIES = (
+    "; give ", "; choose ", "; set ", "; letters, digits", "; lower-case letters",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What the message must hold on one line: host, variable, and a word on what to do."""
+
+    host: str
+    variable: str
+    remedy: str = ""
+
+    def is_told(self, message: str) -> bool:
+        """Whether a message says all of it in one go."""
+        told = f"\n{message}".partition(f"\n{self.host}: {self.variable} is ")[2]
+        line = told.partition("\n")[0]
+        remedies = (self.remedy,) if self.remedy else REMEDIES
+        return any(remedy in line for remedy in remedies)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One proxy with something wrong.
+
+    :ivar settings: variables of the proxy.
+    :ivar oaps: the OAPs of its group, None where there is no such group.
+    :ivar complaints: all that the role has to say.
+    :ivar words: parts of what Ansible's own validation has to say, where that comes first.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    oaps: Oaps | None = field(default_factory=lambda: {f"{PROXY}-oap": OAP})
+    complaints: tuple[Complaint, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the proxy: its dotted name, and its entry in the specification."""
+
+    name: str
+    kind: str
+    choices: tuple[Any, ...]
+    default: Any
+
+    @property
+    def judged_by_ansible(self) -> bool:
+        """Whether a value of the wrong kind fails before the role begins."""
+        return self.kind in CONVERTED or bool(self.choices)
+
+
+def variables(role: str) -> dict[str, Variable]:
+    """Return every variable of a role that people set, suboptions by their dotted names."""
+    path = ROOT / "roles" / role / "meta" / "argument_specs.yml"
+    entry = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
+    return {one.name: one for one in _variables("", entry["options"])}
+
+
+def _variables(prefix: str, options: Mapping[str, Any]) -> Iterator[Variable]:
+    for name, spec in options.items():
+        if "options" in spec:
+            yield from _variables(f"{prefix}{name}.", spec["options"])
+        else:
+            yield Variable(
+                prefix + name,
+                spec.get("type", "str"),
+                tuple(spec.get("choices", ())),
+                spec.get("default"),
+            )
+
+
+def oap_variables() -> list[str]:
+    """Return every variable of an OAP that the collection reads."""
+    source = (ROOT / "plugins/plugin_utils/inventory.py").read_text(encoding="utf-8")
+    return sorted(set(re.findall(r'"(oap_[a-z_]+|ansible_host)"', source)))
+
+
+def hostile(name: str, default: Any, ending: str) -> str:
+    """Return a value that would do, with something behind it that must not be there."""
+    good = GOOD.get(name, default)
+    assert isinstance(good, str | int), f"bad_values.GOOD needs a good value of {name}"
+    return f"{good}{ENDINGS[ending]}"
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted names as the data that they stand for; a listener is one of a list."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        outer, _, inner = name.partition(".")
+        if not inner:
+            found[name] = value
+        elif outer == "grpc_proxy_listen":
+            entry = found.setdefault(outer, [{"port": 11800}])[0]
+            entry[inner] = value
+        else:
+            found.setdefault(outer, {})[inner] = value
+    return found
+
+
+def _dotted(name: str) -> str:
+    """Return a suboption's name as complaints write it."""
+    return name.replace("grpc_proxy_listen.", "grpc_proxy_listen[0].")
+
+
+def hostile_cases() -> dict[str, Case]:
+    """Return for each kind of hostile text two proxies and an OAP for each of its variables.
+
+    What Ansible judges by its type fails before the role begins, and would hide the others; each
+    complaint stands on its own.
+    """
+    settable = variables("grpc_proxy")
+    assert settable.keys() >= RAW
+    cases = {}
+    for ending in ENDINGS:
+        converted: dict[str, Any] = {}
+        text: dict[str, Any] = {}
+        for one in settable.values():
+            if one.name in RAW or (ending == "trailing-newline" and one.kind in CONVERTED):
+                continue
+            mine = converted if one.judged_by_ansible else text
+            mine[one.name] = hostile(one.name, one.default, ending)
+        cases[f"typed-{ending}"] = Case(
+            settings=nested(converted),
+            words=tuple(name.rpartition(".")[2] for name in converted),
+        )
+        oaps, complaints = _hostile_oaps(ending)
+        cases[f"text-{ending}"] = Case(
+            settings=nested(text),
+            oaps=oaps,
+            complaints=(
+                *(Complaint(PROXY, _dotted(name)) for name in text),
+                *complaints,
+            ),
+        )
+    return cases
+
+
+def _hostile_oaps(ending: str) -> tuple[dict[str, dict[str, Any]], list[Complaint]]:
+    oaps: dict[str, dict[str, Any]] = {}
+    complaints = []
+    for number, name in enumerate(oap_variables()):
+        value = hostile(name, None, ending)
+        host = f"{PROXY}-{name.replace('_', '-')}"
+        given = {} if name == "ansible_host" else {"oap_address": f"192.0.2.{number + 100}"}
+        if not (ending == "trailing-newline" and isinstance(GOOD[name], int)):
+            oaps[host] = {**given, name: value}
+            complaints.append(Complaint(host, name))
+    misnamed = f"{PROXY}-misnamed{ENDINGS[ending]}"
+    oaps[misnamed] = {"oap_address": "192.0.2.99"}
+    return oaps, [*complaints, Complaint(misnamed, "its name")]
+
+
+def _proxy(name: str, value: Any, remedy: str, part: str = "") -> Case:
+    return Case({name: value}, complaints=(Complaint(PROXY, name + part, remedy),))
+
+
+def _group(remedy: str, oaps: Oaps | None) -> Case:
+    return Case(oaps=oaps, complaints=(Complaint(PROXY, "grpc_proxy_oap_group", remedy),))
+
+
+def _listen(entries: Any, part: str, remedy: str) -> Case:
+    return _proxy("grpc_proxy_listen", entries, remedy, part)
+
+
+def _backup_with(balance: Any) -> Case:
+    return Case(
+        {"grpc_proxy_balance": balance},
+        {f"{PROXY}-oap": OAP, f"{PROXY}-spare": {"oap_address": "192.0.2.8", "oap_backup": True}},
+        (Complaint(f"{PROXY}-spare", "oap_backup", "take another grpc_proxy_balance"),),
+    )
+
+
+# Wrong values of an OAP's variables, and what would do. Each is an OAP of one group.
+OAP_VALUES: tuple[tuple[str, Any, str], ...] = (
+    ("oap_address", "", "set oap_address"),
+    ("oap_address", None, "set oap_address"),
+    ("oap_address", "0.0.0.0", "set oap_address"),
+    ("oap_address", "::", "set oap_address"),
+    ("oap_address", "10.0.0", "set oap_address"),
+    ("oap_address", "10.0.0.1:11800", "set oap_address"),
+    ("oap_address", "fe80::1%eth0", "set oap_address"),
+    ("oap_address", "two words", "set oap_address"),
+    ("oap_port", 0, "from 1 to 65535"),
+    ("oap_port", 70000, "from 1 to 65535"),
+    ("oap_port", "abc", "from 1 to 65535"),
+    ("oap_port", None, "from 1 to 65535"),
+    ("oap_port", 11800.5, "from 1 to 65535"),
+    ("oap_port", True, "from 1 to 65535"),
+    ("oap_weight", -1, "from 1 to 1000"),
+    ("oap_weight", 0, "from 1 to 1000"),
+    ("oap_max_conns", -1, "from 0 to 1000000"),
+    ("oap_backup", "perhaps", "true or false"),
+    ("oap_state", "down", "choose one of up, drain"),
+)
+# Wrong values of a proxy's variables, what would do, and the name that the complaint has where it
+# is not the variable's own. The first of every variable are one proxy, the second another.
+PROXY_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "grpc_proxy_name": (
+        "lower-case letters",
+        ("nginx", "", "a", "Proxy", "../etc", "a" * 33, "-oap"),
+    ),
+    "grpc_proxy_balance": (
+        "choose one of",
+        ("roundrobin", "hash", "", ["least_conn"], {"hash": "method", "to": 1}, {}, None),
+    ),
+    "grpc_proxy_connect_timeout": ("give a time", ("500", 5, "0s", "5", "1w", "soon", "ms")),
+    "grpc_proxy_answer_timeout": ("give a time", ("-5s", "5 s", "1.5s", True, "5S", "1e3s", "0")),
+    "grpc_proxy_stream_timeout": ("give a time", ("", "1 hour", None, "1h30m", "h", "-1h", 0)),
+    "grpc_proxy_drain_timeout": ("give a time", ("60 s", "forever", "+1s", [], {}, "1y", "s")),
+    "grpc_proxy_worker_connections": ("from 64 to", (0, -1, 10_000_000, 63)),
+    "grpc_proxy_keep_generations": ("from 2 to", (1, 0, -5, 10_000)),
+    "grpc_proxy_proof_timeout": ("from 4 to", (0, 3, -1, 86_400)),
+}
+ROWS = 7
+
+
+def _rows() -> dict[str, Case]:
+    rows = {}
+    for number in range(ROWS):
+        row = {
+            name: (values[number], remedy)
+            for name, (remedy, values) in PROXY_VALUES.items()
+            if number < len(values)
+        }
+        rows[f"values-{number}"] = Case(
+            {name: value for name, (value, _) in row.items()},
+            complaints=tuple(Complaint(PROXY, name, remedy) for name, (_, remedy) in row.items()),
+        )
+    return rows
+
+
+def _oap_values() -> Case:
+    return Case(
+        oaps={
+            f"{PROXY}-{number}": {"oap_address": f"192.0.2.{number + 100}", name: value}
+            for number, (name, value, _) in enumerate(OAP_VALUES)
+        },
+        complaints=tuple(
+            Complaint(f"{PROXY}-{number}", name, remedy)
+            for number, (name, _, remedy) in enumerate(OAP_VALUES)
+        ),
+    )
+
+
+def single_cases() -> dict[str, Case]:
+    """Return the mistakes that people make without meaning any harm, one proxy each."""
+    first, second = f"{PROXY}-a", f"{PROXY}-b"
+    other = {"oap_address": "192.0.2.8"}
+    drain, backup = {"oap_state": "drain"}, {"oap_backup": True}
+    drained = {first: {**OAP, **drain}, second: {**other, **drain}}
+    backups = {first: {**OAP, **backup}, second: {**other, **backup}}
+    again = "grpc_proxy_listen[0] listens there already"
+    return {
+        "empty-group": _group("add the OAPs", {}),
+        "missing-group": _group("add the OAPs", None),
+        "all-drained": _group(
+            "leave one up", {first: {**OAP, **drain}, second: {**other, **drain}}
+        ),
+        "all-backup": _group(
+            "leave one up", {first: {**OAP, **backup}, second: {**other, **backup}}
+        ),
+        "drained-or-backup": _group(
+            "leave one up", {first: drained[first], second: backups[second]}
+        ),
+        "oap-values": _oap_values(),
+        "oap-without-address": Case(
+            oaps={"oap..1": {}},
+            complaints=(Complaint("oap..1", "its name", "set oap_address"),),
+        ),
+        "same-oap-twice": Case(
+            oaps={first: OAP, second: OAP},
+            complaints=(Complaint(second, "oap_address", "give each OAP its own"),),
+        ),
+        **_rows(),
+        "hash-of-variable": _proxy(
+            "grpc_proxy_balance", {"hash": "$remote_addr"}, "choose one of", ".hash"
+        ),
+        "backup-with-ip-hash": _backup_with("ip_hash"),
+        "backup-with-hash": _backup_with({"hash": "client_address"}),
+        "backup-with-random": _backup_with("random_two_least_conn"),
+        "same-listener": _listen([{"port": 11800}, {"port": 11800}], "[1]", again),
+        "same-listener-in-words": _listen(
+            [{"port": 11800}, {"address": "0.0.0.0", "port": 11800}], "[1]", again
+        ),
+        "same-listener-as-number": _listen(
+            [{"address": "::1", "port": 11800}, {"address": "0:0::1", "port": "11800"}],
+            "[1]",
+            again,
+        ),
+        "no-listener": _listen([], "", "at least one"),
+        "listen-port-0": _listen([{"port": 0}], "[0].port", "from 1 to 65535"),
+        "listen-port-70000": _listen([{"port": 70000}], "[0].port", "from 1 to 65535"),
+        "listen-name": _listen(
+            [{"address": "localhost", "port": 11800}], "[0].address", "give an IPv4 or IPv6"
+        ),
+        "listen-misspelt": Case(
+            {"grpc_proxy_listen": [{"prot": 11800}]},
+            words=("grpc_proxy_listen.prot", "Supported parameters include: address, port"),
+        ),
+        "listen-no-port": Case(
+            {"grpc_proxy_listen": [{"address": "192.0.2.1"}]},
+            words=("missing required arguments: port", "grpc_proxy_listen"),
+        ),
+        "listen-port-abc": Case(
+            {"grpc_proxy_listen": [{"port": "abc"}]},
+            words=("port", "grpc_proxy_listen", "unable to convert to int"),
+        ),
+        "install-elsewhere": Case(
+            {"grpc_proxy_install": "snap"},
+            words=("grpc_proxy_install must be one of: package", "got: snap"),
+        ),
+        "snippet-misspelt": Case(
+            {"grpc_proxy_snippets": {"location": "deny all;"}},
+            words=("grpc_proxy_snippets.location", "include: http, main, server"),
+        ),
+        "snippet-with-nul": _proxy(
+            "grpc_proxy_snippets", {"server": "deny all;\0"}, "as text", ".server"
+        ),
+    }
+
+
+def cases() -> dict[str, Case]:
+    """Return every case by the name of its proxy."""
+    return {
+        f"bad-{name}": _named(f"bad-{name}", case)
+        for name, case in {**single_cases(), **hostile_cases()}.items()
+    }
+
+
+def _named(proxy: str, case: Case) -> Case:
+    """Put a proxy's name where its case stands for it: every host is in one case alone."""
+    oaps = case.oaps
+    if oaps is not None:
+        oaps = {name.replace(PROXY, proxy): values for name, values in oaps.items()}
+    return Case(
+        case.settings,
+        oaps,
+        tuple(
+            Complaint(one.host.replace(PROXY, proxy), one.variable, one.remedy)
+            for one in case.complaints
+        ),
+        case.words,
+    )
