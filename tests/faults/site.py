@@ -13,6 +13,10 @@ from tests.hosts.spec import Lab
 
 PORT = 11800
 UNIT = "oap-proxy"
+SITE = "site.yml"
+VERIFY = "playbooks/verify.yml"
+UNINSTALL = "playbooks/uninstall.yml"
+CONFIGURE = "tests/faults/configure.yml"
 ROOT = f"/etc/nginx/{UNIT}"
 GENERATION = re.compile(r"[0-9a-f]{12}")
 # The shortest that the role takes: nginx gives up a bind after 2.5 s.
@@ -59,15 +63,11 @@ class Site:
     _holders: list[int] = field(default_factory=list)
     _runs: int = 0
 
-    def play(
-        self, settings: Variables | None = None, *arguments: str, playbook: str = "site.yml"
-    ) -> Run:
+    def play(self, settings: Variables | None = None, *arguments: str, playbook: str = SITE) -> Run:
         """Run a playbook on proxy1, the variables of the test given to it."""
         return self.play_on({"proxy1": settings or {}}, *arguments, playbook=playbook)
 
-    def play_on(
-        self, proxies: dict[str, Variables], *arguments: str, playbook: str = "site.yml"
-    ) -> Run:
+    def play_on(self, proxies: dict[str, Variables], *arguments: str, playbook: str = SITE) -> Run:
         """Run a playbook on proxies by any names, all of them on this host."""
         self._runs += 1
         path = inventory(
