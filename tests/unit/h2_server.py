@@ -53,9 +53,15 @@ class Peer:
         )
         self.http2.initiate_connection()
         self._held = b""
+        self._closed = False
+        self._owed = 0
         self._requests: dict[int, Request] = {}
         self._whole: list[Request] = []
         self.flush()
+
+    def prepend(self, data: bytes) -> None:
+        """Send these bytes before those that are held, in one segment with them."""
+        self._held = data + self._held
 
     def flush(self, segment: int = 0) -> None:
         """Send what HTTP/2 has ready, in segments of so many bytes where that is given."""
@@ -80,10 +86,45 @@ class Peer:
             request.headers = {str(name): str(value) for name, value in event.headers}
             self._requests[event.stream_id] = request
         elif isinstance(event, h2.events.DataReceived):
-            self._requests[event.stream_id].body += event.data
-            self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            self._received(event)
         elif isinstance(event, h2.events.StreamEnded):
             self._whole.append(self._requests.pop(event.stream_id))
+
+    def _received(self, event: Any) -> None:
+        request = self._requests.get(event.stream_id)
+        if request is None:
+            return  # what was on its way when the stream was given up
+        request.body += event.data
+        if self._closed:
+            self._owed += event.flow_controlled_length
+        else:
+            self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+
+    def begun(self) -> int:
+        """Return the stream of a request of which something has come."""
+        while not self._requests:
+            if not self.pump():
+                raise EOFError("the client left before its request began")
+        return next(iter(self._requests))
+
+    def forget(self, stream: int) -> None:
+        """Read no more of a request."""
+        self._requests.pop(stream, None)
+
+    def full(self) -> bytes:
+        """Return as much of a request as comes while its window is not opened again."""
+        self._closed = True
+        stream = self.begun()
+        while self.http2.remote_flow_control_window(stream) > 0:
+            self.pump()
+        return bytes(self._requests[stream].body)
+
+    def reopen(self) -> None:
+        """Open the window of the one request again, and keep it open."""
+        self._closed = False
+        stream = self.begun()
+        self.http2.acknowledge_received_data(self._owed, stream)
+        self.flush()
 
     def request(self) -> Request:
         """Return the next request when it has been read to its end."""

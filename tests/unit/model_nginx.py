@@ -6,13 +6,15 @@ each command says, what the error log says, and what every listener answers. Whe
 
 What nginx reads in a configuration, the model reads in the words of nginx.conf:
 ``refused`` is not accepted by the test, ``unstartable`` is accepted and never serves,
-``wrong-fallback`` answers the forced calls as the widely copied snippet does.
+``wrong-fallback`` answers the forced calls as the widely copied snippet does, ``key-NAME`` is
+the key of a limit's zone, which only a restart exchanges for another one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +49,8 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 GRPC = {"content-type": "application/grpc"}
 GIVES_UP_S = 2.5
 """Nginx tries a bind five times, half a second apart."""
+WINDOW_S = 0.1
+"""Nginx starts its new workers so long before it tells the old ones to stop accepting."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,25 @@ class Loaded:
     sockets: frozenset[tuple[str, int]]
 
 
+@dataclass(frozen=True)
+class Window:
+    """The time in which workers of two configurations accept.
+
+    :ivar until: when the old ones are told to stop.
+    :ivar old: the configuration of the old ones.
+    """
+
+    until: float
+    old: Loaded
+
+
 @dataclass
 class Faults:
     """What is wrong with the host, until it is mended.
 
     :ivar taken: ports that another program holds.
     :ivar stopped_master: signals are accepted and not acted on (SIGSTOP).
-    :ivar lingering: old workers go on accepting.
+    :ivar lingering: old workers go on accepting, and answer nothing.
     :ivar silent: listeners that accept and answer nothing that is HTTP/2.
     """
 
@@ -96,7 +112,13 @@ class ModelNginx:
         self.log: list[str] = []
         self.said: list[Call] = []
         self.reload_delay = 0.0
+        self.start_delay = 0.0
+        self.replaced: str | None = None
         self._pending: tuple[float, Loaded] | None = None
+        self._window: Window | None = None
+        self._deaf_until = 0.0
+        self._connections = 0
+        self._sockets: dict[str, frozenset[tuple[str, int]]] = {}
         self._giving_up: float | None = None
         self._owed = False
         self._workers = {100, 101}
@@ -106,11 +128,25 @@ class ModelNginx:
 
     @property
     def live_id(self) -> str | None:
-        """Return the id that every listener answers with, and None where one does not."""
+        """Return the id of what the master has read last, and None where it does not serve."""
         self._advance()
-        if self.live is None or self.faults.silent:
+        if self.live is None or self.faults.silent or self.now < self._deaf_until:
             return None
         return self.live.generation
+
+    def answers(self) -> set[str | None]:
+        """Return every id that a connection may be answered with at this time."""
+        live = self.live_id
+        if live is None or self._window is None:
+            return {live}
+        return {live, self._window.old.generation}
+
+    def serves(self, expectation: Expectation) -> bool:
+        """Tell whether what is live listens wherever this expects an answer."""
+        live = self.live
+        return live is not None and all(
+            _listens(live, listener.endpoint) for listener in expectation.listeners
+        )
 
     def clock(self) -> float:
         """Return the time."""
@@ -176,13 +212,22 @@ class ModelNginx:
         if wanted is None or "unstartable" in wanted.words:
             self.log.append("[emerg] 7#7: the configuration cannot be used")
             return True, ""
+        keys = _key(self.live), _key(wanted)
+        if None not in keys and keys[0] != keys[1]:
+            self.log.append(
+                f'[emerg] 7#7: limit_req "oap" uses the "${keys[1]}" key '
+                f'while previously it used the "${keys[0]}" key'
+            )
+            return True, ""
         blocked = self._blocked(wanted)
         if blocked:
             place = f"bind() to {blocked} failed (98: Address already in use)"
             self.log.append(f"[emerg] 7#7: {place}")
             self._giving_up = self.now + GIVES_UP_S
             return True, ""
-        self._pending = (self.now + self.reload_delay, wanted)
+        # The master sleeps through the window: what it is told meanwhile, it does after it.
+        free = self._window.until if self._window else self.now
+        self._pending = (free + self.reload_delay, wanted)
         self._advance()
         return True, ""
 
@@ -190,6 +235,10 @@ class ModelNginx:
         """See Instance."""
         self._advance()
         return self._workers | self._old_workers if self.live else set()
+
+    def outdated(self) -> str | None:
+        """See Instance."""
+        return self.replaced if self.live else None
 
     def mark(self) -> Mark:
         """See Instance."""
@@ -221,8 +270,13 @@ class ModelNginx:
         if generation is None:
             return None
         place = self.tree.path(generation)
-        data = json.loads((place / PROOF_FILE).read_bytes())
-        sockets = frozenset((item["address"], item["port"]) for item in data["listeners"])
+        if generation not in self._sockets:
+            # Read once: nginx has its listeners from its own files, and these never change.
+            data = json.loads((place / PROOF_FILE).read_bytes())
+            self._sockets[generation] = frozenset(
+                (item["address"], item["port"]) for item in data["listeners"]
+            )
+        sockets = self._sockets[generation]
         return Loaded(generation, (place / "nginx.conf").read_text(), sockets)
 
     def _blocked(self, wanted: Loaded) -> str | None:
@@ -241,14 +295,26 @@ class ModelNginx:
 
     def _advance(self) -> None:
         """Let happen what was due."""
-        if self._pending and self.now >= self._pending[0]:
-            self.live = self._pending[1]
+        self._close()
+        asleep = self.faults.stopped_master or self._window is not None
+        if self._pending and self.live and self.now >= self._pending[0] and not asleep:
+            due, wanted = self._pending
             self._pending = None
-            old, self._workers = self._workers, {max(self._workers) + 1, max(self._workers) + 2}
-            self._old_workers = old if self.faults.lingering else set()
+            self._window = Window(due + WINDOW_S, self.live)
+            self.live = wanted
+            self._old_workers = self._old_workers | self._workers
+            self._workers = {max(self._workers) + 1, max(self._workers) + 2}
+            self._close()
         if self._giving_up is not None and self.now >= self._giving_up:
             self._giving_up = None
             self.log.append("[emerg] 7#7: still could not bind()")
+
+    def _close(self) -> None:
+        """Let the old workers stop accepting when their time has come, unless they linger."""
+        if self._window and self.now >= self._window.until and not self.faults.stopped_master:
+            self._window = None
+            if not self.faults.lingering:
+                self._old_workers = set()
 
     def _begin(self) -> tuple[bool, str]:
         if self.live is not None:
@@ -263,6 +329,10 @@ class ModelNginx:
             self.log += [f"[emerg] 9#9: {place}", "[emerg] 9#9: still could not bind()"]
             return False, "Job for the unit failed."
         self.live = wanted
+        # A start makes a new master, of the binary that is there now.
+        self.replaced = None
+        self.faults.stopped_master = False
+        self._deaf_until = self.now + self.start_delay
         self._workers = {max(self._workers) + 1, max(self._workers) + 2}
         return True, ""
 
@@ -271,6 +341,7 @@ class ModelNginx:
         self._pending = None
         self._giving_up = None
         self._owed = False
+        self._window = None
         self._old_workers = set()
 
     def continued(self) -> None:
@@ -279,6 +350,15 @@ class ModelNginx:
         if self._owed and self.live is not None:
             self._owed = False
             self.reload()
+
+    def lingering(self) -> set[int]:
+        """Return the workers of before that accept though they had their time to stop."""
+        self._advance()
+        return self._old_workers if self._window is None else set()
+
+    def reaped(self) -> None:
+        """Let workers that lingered stop now."""
+        self._old_workers = set()
 
     def die(self) -> None:
         """Be killed: no process, nothing on disk changed."""
@@ -291,18 +371,34 @@ class ModelNginx:
         self._advance()
         return Answering(self, endpoint, timeout)
 
-    def answers_at(self, endpoint: Endpoint) -> Loaded | None:
-        """Return the configuration that answers at an endpoint, None for another program."""
+    def accepted_at(self, endpoint: Endpoint) -> Loaded | None:
+        """Return the configuration that accepts at an endpoint, None for another program.
+
+        While workers of two configurations accept, they do so in turn.
+        """
         if self.faults.silent:
             raise CallError(f"{endpoint.name} gave no answer")
-        if self.live and any(
-            port == endpoint.port and _reaches(address, endpoint.address)
-            for address, port in self.live.sockets
-        ):
-            return self.live
+        serving = [self.live] if self.live and self.now >= self._deaf_until else []
+        serving += [self._window.old] if self._window else []
+        listening = [loaded for loaded in serving if _listens(loaded, endpoint)]
+        if listening:
+            self._connections += 1
+            return listening[self._connections % len(listening)]
         if endpoint.port in self.faults.taken:
             return None
         raise CallError(f"cannot connect to {endpoint.name}: refused")
+
+
+def _key(loaded: Loaded) -> str | None:
+    found = re.search(r"key-(\w+)", loaded.words)
+    return found.group(1) if found else None
+
+
+def _listens(loaded: Loaded, endpoint: Endpoint) -> bool:
+    return any(
+        port == endpoint.port and _reaches(address, endpoint.address)
+        for address, port in loaded.sockets
+    )
 
 
 def _reaches(listening: str, address: str) -> bool:
@@ -316,8 +412,7 @@ class Answering(Connection):
     def __init__(self, nginx: ModelNginx, endpoint: Endpoint, timeout: float) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
-        self.nginx = nginx
-        nginx.answers_at(endpoint)
+        self.loaded = nginx.accepted_at(endpoint)
 
     def __exit__(
         self,
@@ -330,9 +425,9 @@ class Answering(Connection):
     def call(
         self, method: str, metadata: Mapping[str, str] | None = None, message: bytes = b""
     ) -> Reply:
-        """Answer as the configuration says that is live now."""
+        """Answer as the configuration says whose worker has accepted."""
         assert message == b""
-        loaded = self.nginx.answers_at(self.endpoint)
+        loaded = self.loaded
         if loaded is None:
             return Reply(404, {"content-type": "text/html"}, duration_ms=0.1)
         if method == GENERATION_METHOD:
@@ -362,6 +457,13 @@ def configuration(words: str = "", key: str = "KEY", mode: int = 0o600) -> list[
     ]
 
 
+def complete(files: list[File], expectation: Expectation) -> list[File]:
+    """Return files together with the proof.json that a transaction adds to them."""
+    secrets = tuple(sorted(item.path for item in files if item.secret))
+    told = Expectation(expectation.listeners, expectation.methods, secrets)
+    return [*files, File(PROOF_FILE, told.to_json())]
+
+
 def id_of(files: list[File], expectation: Expectation) -> str:
     """Return the id that files get together with their proof.json."""
-    return identity([*files, File(PROOF_FILE, expectation.to_json())])
+    return identity(complete(files, expectation))

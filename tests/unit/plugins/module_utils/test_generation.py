@@ -233,9 +233,24 @@ def test_stage_and_read_round_trip(files: list[File]) -> None:
 
 
 def test_read_knows_secrets(tree: Tree) -> None:
-    """What its owner alone may read is a secret when it is read back, what all may is none."""
-    secret = {item.path: item.secret for item in tree.read(tree.stage(SOME))}
-    assert (secret["nginx.conf"], secret["tls/key.pem"]) == (False, True)
+    """What is told to be a secret is one when it is read back, whatever its mode; and no other."""
+    generation = tree.stage([*SOME, File("private.conf", b"", 0o600)])
+
+    def secrets(*given: tuple[str, ...]) -> set[str]:
+        return {item.path for item in tree.read(generation, *given) if item.secret}
+
+    everything = {"private.conf", *(item.path for item in SOME)}
+    assert secrets(("tls/key.pem", "nginx.conf", "gone.pem")) == {"tls/key.pem", "nginx.conf"}
+    assert secrets(()) == set()
+    assert secrets() == everything
+
+
+def test_read_takes_a_dangling_link_for_an_empty_file(tree: Tree) -> None:
+    """A link that leads nowhere is in the tree, and differs from every file that may be staged."""
+    generation = tree.stage(SOME)
+    pointed_nowhere(tree.path(generation) / "nginx.conf")
+    (found,) = [item for item in tree.read(generation) if item.path == ".#nginx.conf"]
+    assert (found.content, found.mode, found.secret) == (b"", 0, True)
 
 
 def touched(path: Path) -> None:
@@ -281,6 +296,25 @@ def test_an_edited_generation_is_not_intact_and_is_replaced(
     assert tree.intact(generation)
     assert snapshot(tree.path(generation)) == whole
     assert tree.current() == generation
+
+
+def test_the_replacement_is_written_before_the_edited_one_goes(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that is full, what was edited by hand stays as it was."""
+    generation = live(tree, SOME)
+    touched(tree.path(generation) / "nginx.conf")
+    before = snapshot(tree.path(generation))
+
+    def full(_descriptor: int) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"^$"):
+            tree.stage(SOME)
+    assert snapshot(tree.path(generation)) == before
+    assert tree.sweep() == [f".staging-{generation}"]
 
 
 @pytest.mark.parametrize("edit", [touched, emptied, removed])
@@ -439,6 +473,90 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+# What was proven last
+
+
+def test_proven_is_a_link_of_its_own(tree: Tree) -> None:
+    """It stays where it is when current moves, and is swapped in the same way."""
+    assert tree.proven() is None
+    one = live(tree, SOME)
+    tree.note_proven(one)
+    two = live(tree, OTHER)
+    assert (tree.current(), tree.proven()) == (two, one)
+    assert tree.proven_link.readlink() == Path("generations", one)
+    tree.note_proven(two)
+    assert tree.proven() == two
+    tree.clear()
+    assert (tree.current(), tree.proven()) == (None, two)
+
+
+def test_proven_is_written_when_it_changes_only(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known already is not written again."""
+    one = live(tree, SOME)
+    tree.note_proven(one)
+
+    def never(*_given: object) -> None:
+        raise AssertionError("written again")
+
+    monkeypatch.setattr(os, "symlink", never)
+    tree.note_proven(one)
+    with pytest.raises(AssertionError, match="written again"):
+        tree.note_proven(tree.stage(OTHER))
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc", "generations/nothex", "generations/3f9c1a20b7e4", "elsewhere/3f9c1a20b7e4"]
+)
+def test_proven_that_points_to_no_generation(tree: Tree, target: str) -> None:
+    """A link to anything but a generation that is there counts as none, and is replaced."""
+    tree.proven_link.symlink_to(target)
+    assert tree.proven() is None
+    generation = live(tree, SOME)
+    tree.note_proven(generation)
+    assert tree.proven() == generation
+
+
+def test_the_proven_one_is_never_pruned(tree: Tree) -> None:
+    """However few are to be kept, and however old it is."""
+    one = live(tree, SOME)
+    tree.note_proven(one)
+    two, three = tree.stage(OTHER), live(tree, THIRD)
+    for age, name in enumerate((one, two, three)):
+        os.utime(tree.path(name), ns=(age, age))
+    assert tree.prune(0, ()) == [two]
+    assert tree.generations() == [one, three]
+
+
+def test_clear_where_nothing_is_current(tree: Tree) -> None:
+    """What is not there need not be taken away."""
+    tree.clear()
+    assert tree.current() is None
+
+
+@pytest.mark.parametrize("link", ["current", "proven"])
+def test_a_link_whose_first_try_failed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    """What a try left that failed in between does not stand in the way of the next."""
+    one, two = live(tree, SOME), tree.stage(OTHER)
+    tree.note_proven(one)
+    point = tree.swap if link == "current" else tree.note_proven
+
+    def full(*_given: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        with pytest.raises(OSError, match=r"^$"):
+            point(two)
+    assert (tree.current(), tree.proven()) == (one, one)
+    point(two)
+    assert {tree.current(), tree.proven()} == {one, two}
+    assert tree.sweep() == []
+
+
 # The lock
 
 
@@ -502,9 +620,9 @@ def test_generations_are_listed_by_age(tree: Tree) -> None:
 
 
 def first(tree: Tree) -> None:
-    """Stage and swap, as a run does, and prune."""
+    """Stage and swap, as a run does, note what was proven, and prune."""
     tree.sweep()
-    live(tree, THIRD)
+    tree.note_proven(live(tree, THIRD))
     tree.prune(1, ())
 
 
@@ -533,6 +651,7 @@ def test_killed_at_any_point(
         with tree.lock():
             live(tree, SOME)
             before = live(tree, OTHER)
+            tree.note_proven(before)
         broken = {identity(SOME)} if work is mended else set()
         for name in broken:
             (tree.path(name) / "nginx.conf").write_bytes(b"by hand")
@@ -543,6 +662,7 @@ def test_killed_at_any_point(
         after = Tree(str(tree.root))
         wanted = identity(SOME if work is mended else THIRD)
         assert after.current() in {before, wanted}, f"killed after {made}"
+        assert after.proven() in {before, after.current()}, f"killed after {made}"
         assert after.intact(after.current() or ""), f"killed after {made}"
         for name in after.generations():
             assert after.intact(name) or name in broken, f"{name} is half after {made}"
@@ -551,7 +671,8 @@ def test_killed_at_any_point(
             left = {path.name for path in after.generations_dir.iterdir()}
             assert left == set(after.generations()), f"left over after {made}"
             beside = {path.name for path in after.root.iterdir()}
-            assert beside == {".lock", "current", "generations"}, f"left over after {made}"
+            links = {".lock", "current", "generations", "proven"}
+            assert beside == links, f"left over after {made}"
             work(after)
             assert after.sweep() == []
             assert all(after.intact(name) for name in after.generations())
@@ -569,11 +690,13 @@ def test_sweep_names_what_it_removed(tree: Tree) -> None:
     (tree.generations_dir / ".staging-0123456789ab" / "http.d").mkdir(parents=True)
     (tree.generations_dir / ".broken-0123456789ab").mkdir()
     (tree.generations_dir / ".broken-0123456789ab" / "x").write_text("x")
-    (tree.root / ".current-0123456789ab").symlink_to("generations/0123456789ab")
+    (tree.root / ".next-current").symlink_to("generations/0123456789ab")
+    (tree.root / ".next-proven").symlink_to(f"generations/{generation}")
     (tree.root / "notes").write_text("someone's")
     assert tree.sweep() == [
         ".broken-0123456789ab",
-        ".current-0123456789ab",
+        ".next-current",
+        ".next-proven",
         ".staging-0123456789ab",
     ]
     assert tree.sweep() == []

@@ -196,17 +196,57 @@ def test_goaway_with_error() -> None:
         ask(script)
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_goaway_without_error_lets_the_call_end(together: bool) -> None:
-    """A GOAWAY(NO_ERROR), nginx's at a reload, lets the call in flight finish."""
+@pytest.mark.parametrize("then", ["answered", "answered at once", "closed", "silent"])
+def test_goaway_before_the_answer(then: str) -> None:
+    """A GOAWAY(NO_ERROR), nginx's at a reload, ends a call that was not answered by then.
+
+    As a CallError, soon, whatever comes after it.
+    """
 
     def script(peer: Peer) -> None:
         stream = peer.request().stream
-        peer.going_away(0, stream, held=together)
-        peer.unavailable(stream)
+        peer.going_away(0, stream, held=then == "answered at once")
+        if then.startswith("answered"):
+            peer.unavailable(stream)
+        if then != "closed":
+            with suppress(OSError):
+                peer.until_closed()
+
+    with pytest.raises(grpc.CallError, match=METHOD):
+        ask(script, timeout=0.5)
+
+
+def test_goaway_in_the_middle_of_a_request() -> None:
+    """The same for a request that was not sent to its end."""
+
+    def script(peer: Peer) -> None:
+        peer.pump()
+        peer.going_away(0, 1)
+        with suppress(OSError):
+            peer.until_closed()
+
+    with pytest.raises(grpc.CallError, match=METHOD):
+        ask(script, MEGABYTE, timeout=2.0)
+
+
+def test_goaway_after_the_answer() -> None:
+    """A GOAWAY that follows the answer does not undo it; the next call has no connection."""
+
+    def script(peer: Peer) -> None:
+        stream = peer.request().stream
+        peer.http2.send_headers(stream, [*HEADERS, ("grpc-status", "14")], end_stream=True)
+        answer = peer.http2.data_to_send()
+        peer.going_away(0, stream, held=True)
+        peer.prepend(answer)
+        peer.flush()
         peer.until_closed()
 
-    assert ask(script).grpc_status == 14
+    with StagedServer(script) as server:
+        endpoint = grpc.Endpoint(server.address, server.port)
+        with grpc.Connection(endpoint, TIMEOUT_S) as connection:
+            assert connection.call(METHOD).grpc_status == 14
+            with pytest.raises(grpc.CallError, match=METHOD):
+                connection.call(METHOD)
 
 
 def closing_at_once(_peer: Peer) -> None:
@@ -321,6 +361,71 @@ def test_request_of_any_size(size: int) -> None:
 
     assert ask(script, MEGABYTE[:size]).grpc_status == 14
     assert seen[0].body == grpc.frame(MEGABYTE[:size])
+
+
+def test_request_under_flow_control() -> None:
+    """No more is sent than the server's windows allow, and the rest when they open."""
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        seen.append(peer.full())
+        peer.reopen()
+        request = peer.request()
+        seen.append(request.body)
+        peer.unavailable(request.stream)
+        peer.until_closed()
+
+    assert ask(script, MEGABYTE).grpc_status == 14
+    assert [len(body) for body in seen] == [65535, len(MEGABYTE) + 5]
+    assert seen[1] == grpc.frame(MEGABYTE)
+
+
+def test_answer_before_the_request_is_whole() -> None:
+    """A server that refuses early is read, and the next call begins anew."""
+    bodies: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        stream = peer.begun()
+        peer.unavailable(stream)
+        peer.http2.reset_stream(stream, 0)
+        peer.flush()
+        peer.forget(stream)
+        request = peer.request()
+        bodies.append(request.body)
+        peer.unavailable(request.stream)
+        peer.until_closed()
+
+    with StagedServer(script) as server:
+        endpoint = grpc.Endpoint(server.address, server.port)
+        with grpc.Connection(endpoint, TIMEOUT_S) as connection:
+            assert connection.call(METHOD, message=MEGABYTE).grpc_status == 14
+            assert connection.call(METHOD, message=b"next").grpc_status == 14
+    assert bodies == [grpc.frame(b"next")]
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.9", ""])
+def test_source(source: str) -> None:
+    """A call comes from the address that is asked for; from the kernel's choice without one."""
+    seen: list[str] = []
+
+    def script(peer: Peer) -> None:
+        seen.append(peer.socket.getpeername()[0])
+        peer.unavailable(peer.request().stream)
+        peer.until_closed()
+
+    with StagedServer(script) as server:
+        endpoint = grpc.Endpoint(server.address, server.port, source=source)
+        assert grpc.call(endpoint, METHOD, TIMEOUT_S).grpc_status == 14
+    assert seen == [source or "127.0.0.1"]
+
+
+def test_source_that_is_not_of_this_host() -> None:
+    """An address that the host does not have is told like an endpoint that is not reached."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = int(listening.getsockname()[1])
+        endpoint = grpc.Endpoint("127.0.0.1", port, source="192.0.2.1")
+        with pytest.raises(grpc.CallError, match=f"cannot connect to 127.0.0.1:{port}"):
+            grpc.call(endpoint, METHOD, TIMEOUT_S)
 
 
 def test_ipv6() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -98,14 +99,15 @@ def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> No
     """Start, reload and restart tell whether systemd took them; a failed unit starts again."""
     commands.status = status
     words = "said on stderr" if status else "said on stdout"
+    ended = ["kill", "--kill-who=main", "--signal=TERM"]
     for verb, expected in (
-        ("start", ["reset-failed", "start"]),
-        ("restart", ["reset-failed", "restart"]),
-        ("reload", ["reload"]),
+        ("start", [["reset-failed"], ["start"]]),
+        ("restart", [ended, ["reset-failed"], ["restart"]]),
+        ("reload", [["reload"]]),
     ):
         commands.made.clear()
         assert getattr(instance, verb)() == (status == 0, words)
-        assert commands.made == [["systemctl", name, "oap-proxy"] for name in expected]
+        assert commands.made == [["systemctl", *words, "oap-proxy"] for words in expected]
     commands.made.clear()
     instance.stop()
     assert commands.made == [["systemctl", "stop", "oap-proxy"]]
@@ -141,12 +143,23 @@ def test_the_proof_makes_no_trouble(instance: SystemdInstance) -> None:
 
 
 def test_log_says_a_thing_once(instance: SystemdInstance) -> None:
-    """Five failed binds are one line; of many lines the last twenty are told."""
+    """Five failed binds are one line; of many lines twenty are told, grave ones before all."""
     mark = instance.mark()
     write(instance, *(f"2026/11/22 17:00:0{second} {BIND}" for second in range(5)))
     assert instance.log_since(mark) == [BIND]
     write(instance, *(f"{AT}[error] 7#7: number {number}" for number in range(30)))
-    assert instance.log_since(mark) == [f"[error] 7#7: number {number}" for number in range(10, 30)]
+    newest = [f"[error] 7#7: number {number}" for number in range(29, -1, -1)]
+    assert instance.log_since(mark) == [BIND, *newest[:19]]
+    write(instance, AT + MISSING, AT + "[warn] 7#7: low")
+    assert instance.log_since(mark) == [BIND, MISSING, "[warn] 7#7: low", *newest[:17]]
+
+
+def test_log_of_grave_lines_alone(instance: SystemdInstance) -> None:
+    """Of more than twenty grave lines the first are told: what follows comes of them."""
+    mark = instance.mark()
+    write(instance, *(f"{AT}[alert] 7#7: number {number}" for number in range(30)))
+    told = [f"[alert] 7#7: number {number}" for number in range(20)]
+    assert instance.log_since(mark) == instance.alerts_since(mark) == told
 
 
 def test_log_that_was_rotated(instance: SystemdInstance) -> None:
@@ -171,7 +184,7 @@ def test_log_that_is_no_text(instance: SystemdInstance) -> None:
     """Bytes that are no UTF-8 do not hide the rest."""
     mark = instance.mark()
     instance.error_log.write_bytes(b"\xff\xfe [error] 7#7: odd\n" + f"{AT}{BIND}\n".encode())
-    assert instance.log_since(mark) == ["\ufffd\ufffd [error] 7#7: odd", BIND]
+    assert instance.log_since(mark) == [BIND, "\ufffd\ufffd [error] 7#7: odd"]
 
 
 def test_journal_where_the_log_is_silent(instance: SystemdInstance, commands: Commands) -> None:
@@ -255,3 +268,49 @@ def test_no_master_has_no_workers(instance: SystemdInstance, commands: Commands)
     """A unit without a main process has no workers: the host's first process is none of them."""
     commands.pid = 0
     assert instance.workers() == set()
+
+
+# The binary
+
+
+def test_the_binary_that_runs(instance: SystemdInstance, tmp_path: Path) -> None:
+    """A process of the binary that a start would take is not outdated, by a link to it neither."""
+    instance.binary = str(Path("/proc/self/exe").readlink())
+    assert instance.outdated() is None
+    link = tmp_path / "nginx"
+    link.symlink_to(instance.binary)
+    instance.binary = str(link)
+    assert instance.outdated() is None
+
+
+def test_the_binary_was_replaced(
+    instance: SystemdInstance, commands: Commands, tmp_path: Path
+) -> None:
+    """A process whose binary is gone, or another one, is outdated: the way out is told."""
+    binary = tmp_path / "nginx"
+    shutil.copy("/bin/sleep", binary)
+    instance.binary = str(binary)
+    with subprocess.Popen([str(binary), "60"]) as child:
+        try:
+            commands.pid = child.pid
+            assert instance.outdated() is None
+            binary.unlink()
+            shutil.copy("/bin/sleep", binary)
+            told = instance.outdated() or ""
+            assert f"({binary} (deleted))" in told
+            assert "'systemctl restart oap-proxy' takes the new one" in told
+            assert told.endswith(".")
+        finally:
+            child.kill()
+
+
+def test_nothing_is_outdated_where_nothing_runs(
+    instance: SystemdInstance, commands: Commands
+) -> None:
+    """No master, or one that has just ended, is of no binary."""
+    commands.pid = 0
+    assert instance.outdated() is None
+    with subprocess.Popen(["/bin/true"]) as child:
+        pass
+    commands.pid = child.pid
+    assert instance.outdated() is None

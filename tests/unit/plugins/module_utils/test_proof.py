@@ -124,7 +124,10 @@ def test_every_wrong_shape(wrong: Reply, fault: str) -> None:
 )
 def test_where_a_listener_is_asked(address: str, asked: str) -> None:
     """A wildcard is asked over the loopback address of its IP version."""
-    assert Listener(address, 11800).endpoint.name == asked
+    endpoint = Listener(address, 11800).endpoint
+    assert endpoint.name == asked
+    # A single address is asked from itself: no other of the host's is in the access list.
+    assert endpoint.source == ("" if address in {"0.0.0.0", "::"} else address)
 
 
 W4, A4, B4 = Listener("0.0.0.0", 1), Listener("10.0.0.1", 1), Listener("10.0.0.2", 1)
@@ -176,6 +179,7 @@ EXPECTATIONS = st.builds(
         st.builds(Listener, st.ip_addresses().map(str), st.integers(1, 65535)), max_size=4
     ).map(tuple),
     st.lists(st.text(max_size=20), max_size=4).map(tuple),
+    st.lists(st.text(max_size=20), max_size=4).map(tuple),
 )
 
 
@@ -185,6 +189,16 @@ def test_expectation_round_trip(expectation: Expectation, other: Expectation) ->
     assert Expectation.from_json(expectation.to_json()) == expectation
     assert (expectation.to_json() == other.to_json()) == (expectation == other)
     assert expectation.clashes(expectation) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b'{"listeners": [], "methods": []}', b'{"listeners": [{}]}', b"\xff"],
+)
+def test_damaged_expectation(content: bytes) -> None:
+    """What is no whole proof.json is one of the errors that a transaction takes for none."""
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        Expectation.from_json(content)
 
 
 # The prover, over a stand-in for the connection

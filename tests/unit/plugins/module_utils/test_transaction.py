@@ -18,14 +18,21 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Expectation,
     Listener,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
-    Settings,
     TransactionError,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import Settings
 
-from tests.unit.killing import Killed, killed_at
-from tests.unit.model_nginx import ModelNginx, configuration, expecting, id_of
+from tests.unit.killing import Killed, failing_at, killed_at
+from tests.unit.model_nginx import (
+    WINDOW_S,
+    ModelNginx,
+    complete,
+    configuration,
+    expecting,
+    id_of,
+)
 
 OLD, NEW, REFUSED = configuration("old"), configuration("new"), configuration("refused")
 WRONG, UNSTARTABLE = configuration("wrong-fallback"), configuration("unstartable")
@@ -83,8 +90,18 @@ def test_first_run(nginx: ModelNginx) -> None:
     assert outcome.action == "started"
     assert [(row.generation, row.fault) for row in outcome.proof] == [(OLD_ID, None)]
     assert [(call.verb, call.disk) for call in nginx.said] == [("test", None), ("start", OLD_ID)]
-    assert nginx.live_id == nginx.tree.current() == OLD_ID
+    assert nginx.live_id == nginx.tree.current() == nginx.tree.proven() == OLD_ID
     assert nginx.tree.intact(OLD_ID)
+
+
+def test_the_files_on_disk(nginx: ModelNginx) -> None:
+    """A generation holds the files given, and what a later run must ask and must not show."""
+    nginx.transaction().run(OLD, PLAIN)
+    found = {item.path: item for item in nginx.tree.read(OLD_ID, ())}
+    assert set(found) == {PROOF_FILE, *(item.path for item in OLD)}
+    told = Expectation.from_json(found[PROOF_FILE].content)
+    assert (told.listeners, told.methods) == (PLAIN.listeners, PLAIN.methods)
+    assert told.secrets == ("tls/key.pem",)
 
 
 def test_unchanged(serving: ModelNginx) -> None:
@@ -95,6 +112,14 @@ def test_unchanged(serving: ModelNginx) -> None:
     assert (outcome.previous, outcome.diff, outcome.repaired) == (OLD_ID, [], [])
     assert [(row.generation, row.grpc_status) for row in outcome.proof] == [(OLD_ID, 14)]
     assert (serving.verbs(), everything(serving)) == ([], before)
+    assert (outcome.proven_ms, outcome.alerts) == (None, [])
+
+
+def test_unchanged_is_proven(serving: ModelNginx) -> None:
+    """What was found live and right is remembered, though another run brought it live."""
+    serving.tree.proven_link.unlink()
+    assert serving.transaction().run(OLD, PLAIN).changed is False
+    assert serving.tree.proven() == OLD_ID
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 4.0])
@@ -107,8 +132,72 @@ def test_reload(serving: ModelNginx, delay: float) -> None:
     assert (outcome.previous, outcome.generation) == (OLD_ID, NEW_ID)
     assert serving.live_id == serving.tree.current() == NEW_ID
     assert serving.verbs() == ["test", "reload"]
-    assert delay <= serving.now - began < delay + 0.2
+    assert delay + WINDOW_S <= serving.now - began < delay + WINDOW_S + 0.2
     assert outcome.proven_ms == pytest.approx((serving.now - began) * 1000, abs=0.01)
+
+
+def test_workers_of_before_are_waited_for(serving: ModelNginx) -> None:
+    """A good reload is judged when the old workers have had their time to stop, not before."""
+    began = serving.now
+    seen: list[set[str | None]] = []
+    real = serving.sleep
+
+    def looking(seconds: float) -> None:
+        seen.append(serving.answers())
+        real(seconds)
+
+    serving.sleep = looking  # type: ignore[method-assign]
+    outcome = serving.transaction().run(NEW, PLAIN)
+    assert {OLD_ID, NEW_ID} in seen
+    assert (outcome.action, serving.answers()) == ("reloaded", {NEW_ID})
+    assert WINDOW_S <= serving.now - began < WINDOW_S + 0.1
+    assert serving.verbs() == ["test", "reload"]
+
+
+@pytest.mark.parametrize("delay", [0.4, 4.0, 15.0])
+@pytest.mark.parametrize("action", ["started", "restarted"])
+def test_starts_are_waited_for(serving: ModelNginx, action: str, delay: float) -> None:
+    """A start that takes its time is as good as a reload that does."""
+    serving.start_delay = delay
+    wanted = SINGLE
+    if action == "started":
+        serving.die()
+    outcome = serving.transaction(Settings(allow_restart=True)).run(OLD, wanted)
+    assert (outcome.action, serving.live_id) == (action, id_of(OLD, wanted))
+
+
+def test_a_start_that_never_answers(nginx: ModelNginx) -> None:
+    """What starts and does not answer is waited for to the end of the time, and stopped."""
+    nginx.start_delay = 1000
+    began = nginx.now
+    error = failing(nginx, OLD)
+    assert (error.reason, error.rolled_back, error.generation) == ("not_live", True, None)
+    assert 20 <= nginx.now - began < 20.5
+    assert nginx.verbs() == ["test", "start", "stop"]
+
+
+@pytest.mark.parametrize("files", [OLD, NEW], ids=["unchanged", "reloaded"])
+def test_outdated_is_an_alert(serving: ModelNginx, files: list[File]) -> None:
+    """That the running binary was replaced is told on a green run."""
+    serving.replaced = "it was replaced."
+    outcome = serving.transaction().run(files, PLAIN)
+    assert outcome.alerts == ["it was replaced."]
+    assert serving.transaction().check(files, PLAIN).alerts == ["it was replaced."]
+
+
+def test_outdated_is_told_with_a_failure(serving: ModelNginx) -> None:
+    """Where a run fails on a binary that was replaced, that may be why."""
+    serving.replaced = "it was replaced."
+    error = failing(serving, WRONG)
+    assert "Mind that it was replaced." in error.message
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_outdated_and_leave_to_restart(serving: ModelNginx, allow: bool) -> None:
+    """A change on a binary that was replaced takes the new one where a restart is allowed."""
+    serving.replaced = "it was replaced."
+    outcome = serving.transaction(Settings(allow_restart=allow)).run(NEW, PLAIN)
+    assert outcome.action == ("restarted" if allow else "reloaded")
 
 
 def test_alerts_are_told(serving: ModelNginx) -> None:
@@ -122,7 +211,10 @@ def test_alerts_are_told(serving: ModelNginx) -> None:
 
     serving.reload = loud  # type: ignore[method-assign]
     outcome = serving.transaction().run(NEW, PLAIN)
-    assert outcome.alerts == ["[alert] 7#7: 64 worker_connections are not enough"]
+    assert outcome.alerts == [
+        "the configuration is live, but nginx logged: "
+        "[alert] 7#7: 64 worker_connections are not enough"
+    ]
     assert serving.transaction().run(NEW, PLAIN).alerts == []
 
 
@@ -131,15 +223,17 @@ def test_dead_instance_is_started(serving: ModelNginx) -> None:
     serving.die()
     outcome = serving.transaction().run(OLD, PLAIN)
     assert (outcome.changed, outcome.action, serving.live_id) == (True, "started", OLD_ID)
+    assert outcome.proven_ms is None
 
 
 def test_killed_after_the_swap(serving: ModelNginx) -> None:
     """Disk is as wanted and live is older: the comparison with live reloads it."""
-    generation = serving.tree.stage([*NEW, File(PROOF_FILE, PLAIN.to_json())])
+    generation = serving.tree.stage(complete(NEW, PLAIN))
     serving.tree.swap(generation)
     assert (serving.tree.current(), serving.live_id) == (NEW_ID, OLD_ID)
     outcome = serving.transaction().run(NEW, PLAIN)
     assert (outcome.changed, outcome.action, serving.live_id) == (True, "reloaded", NEW_ID)
+    assert outcome.proven_ms is None
 
 
 def test_edited_by_hand(serving: ModelNginx) -> None:
@@ -174,6 +268,55 @@ def test_prune_keeps_live_and_before(serving: ModelNginx) -> None:
         serving.transaction(Settings(keep=4)).run(configuration(str(number)), PLAIN)
     wanted = [id_of(configuration(str(number)), PLAIN) for number in range(5, 9)]
     assert serving.tree.generations() == wanted
+
+
+def test_the_proven_generation_is_never_pruned(serving: ModelNginx) -> None:
+    """What a killed run had put live counts for one step back, the proven one stays as well."""
+    serving.tree.swap(serving.tree.stage(complete(NEW, PLAIN)))
+    serving.reload()
+    serving.sleep(1)
+    assert (serving.live_id, serving.tree.proven()) == (NEW_ID, OLD_ID)
+    failing(serving, WRONG, keep=0)
+    assert (serving.tree.proven(), serving.live_id) == (OLD_ID, OLD_ID)
+    serving.transaction(Settings(keep=0)).run(configuration("third"), PLAIN)
+    third = id_of(configuration("third"), PLAIN)
+    assert set(serving.tree.generations()) == {OLD_ID, third}
+    assert serving.tree.proven() == third
+
+
+def test_the_time_to_prune_is_no_time_to_prove(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milliseconds to the proof end at the proof."""
+    began = serving.now
+    proven: list[float] = []
+
+    def slow(_keep: int, _protect: object) -> list[str]:
+        proven.append(serving.now)
+        serving.sleep(30)
+        return []
+
+    monkeypatch.setattr(serving.tree, "prune", slow)
+    outcome = serving.transaction().run(NEW, PLAIN)
+    assert outcome.proven_ms == pytest.approx((proven[0] - began) * 1000, abs=0.01)
+
+
+@pytest.mark.parametrize("step", ["note_proven", "prune"])
+@pytest.mark.parametrize("files", [OLD, NEW], ids=["unchanged", "reloaded"])
+def test_trouble_after_the_proof_is_an_alert(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch, step: str, files: list[File]
+) -> None:
+    """What is proven stays live; that the tree could not be tidied is told."""
+
+    def full(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(serving.tree, step, full)
+    outcome = serving.transaction().run(files, PLAIN)
+    (alert,) = outcome.alerts
+    assert alert.startswith("the configuration is live, but ")
+    assert "No space left on device" in alert
+    assert serving.live_id == serving.tree.current() == id_of(files, PLAIN)
 
 
 def test_left_over_of_a_killed_run_is_told(serving: ModelNginx) -> None:
@@ -250,6 +393,44 @@ def test_restart_allowed(serving: ModelNginx) -> None:
     assert serving.verbs() == ["test", "restart"]
 
 
+KEY_A, KEY_B = configuration("key-a"), configuration("key-b")
+
+
+def test_another_key_of_a_zone(serving: ModelNginx) -> None:
+    """A limit's key is exchanged by a restart alone: nginx's refusal is recognised as that."""
+    serving.transaction().run(KEY_A, PLAIN)
+    serving.verbs()
+    began = serving.now
+    error = failing(serving, KEY_B)
+    assert (error.reason, error.rolled_back) == ("restart_needed", True)
+    assert 'uses the "$b" key while previously it used the "$a" key.' in error.message
+    assert "grpc_proxy_allow_restart" in error.message
+    assert error.generation == serving.live_id == serving.tree.current() == id_of(KEY_A, PLAIN)
+    assert serving.now - began < 1
+    assert serving.verbs() == ["test", "reload", "reload"]
+    assert id_of(KEY_B, PLAIN) not in serving.tree.generations()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.4, 4.0])
+def test_another_key_of_a_zone_with_leave_to_restart(serving: ModelNginx, delay: float) -> None:
+    """Allowed, the restart follows the reload that was refused, and is waited for like any."""
+    serving.transaction().run(KEY_A, PLAIN)
+    serving.verbs()
+    serving.start_delay = delay
+    outcome = serving.transaction(Settings(allow_restart=True)).run(KEY_B, PLAIN)
+    assert (outcome.action, serving.live_id) == ("restarted", id_of(KEY_B, PLAIN))
+    assert serving.verbs() == ["test", "reload", "restart"]
+
+
+def test_a_restart_in_vain_is_not_asked_for_again(serving: ModelNginx) -> None:
+    """Where the restart was allowed and did not help, the reason is what came after it."""
+    serving.transaction().run(KEY_A, PLAIN)
+    serving.start_delay = 1000
+    error = failing(serving, KEY_B, allow_restart=True)
+    assert error.reason == "not_live"
+    assert "Set grpc_proxy_allow_restart" not in error.message
+
+
 def test_restart_is_not_taken_where_a_reload_does(serving: ModelNginx) -> None:
     """Leave to restart is not a wish to restart."""
     outcome = serving.transaction(Settings(allow_restart=True)).run(NEW, PLAIN)
@@ -286,6 +467,7 @@ def test_disk_full(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.undo()
     assert (error.reason, error.generation, error.rolled_back) == ("rejected", OLD_ID, False)
     assert "No space left on device" in error.message
+    assert "what was live was not touched" in error.message
     assert (serving.tree.current(), serving.tree.intact(OLD_ID)) == (OLD_ID, True)
     assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
 
@@ -299,8 +481,38 @@ def test_disk_full_while_mending(serving: ModelNginx, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", full)
     error = failing(serving, OLD)
-    assert "nothing was changed" in error.message
+    monkeypatch.undo()
+    assert "what was live was not touched" in error.message
     assert serving.tree.current() == OLD_ID
+    assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
+
+
+@pytest.mark.parametrize("action", ["rename", "fsync"])
+def test_a_swap_that_fails(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """An error on the way of the link to the disk is rolled back like any other."""
+    real_swap, real = serving.tree.swap, getattr(os, action)
+
+    def full(*given: object) -> None:
+        if action == "fsync":
+            real(*given)
+        raise OSError(errno.EIO, "Input/output error")
+
+    def swap(generation: str) -> None:
+        if generation != NEW_ID:
+            real_swap(generation)
+            return
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, action, full)
+            real_swap(generation)
+
+    monkeypatch.setattr(serving.tree, "swap", swap)
+    error = failing(serving, NEW)
+    rolled_back(serving, error)
+    assert error.reason == "not_live"
+    assert "cannot swap" in error.message
+    assert "Input/output error" in error.message
 
 
 # What nginx does not take, and the way back
@@ -312,6 +524,7 @@ def rolled_back(nginx: ModelNginx, error: TransactionError) -> None:
     assert nginx.tree.current() == nginx.live_id == OLD_ID
     assert nginx.tree.intact(OLD_ID)
     assert nginx.tree.generations() == [OLD_ID]
+    assert nginx.answers() == {OLD_ID}
     assert f"Rolled back: generation {OLD_ID} is live again." in error.message
 
 
@@ -364,11 +577,41 @@ def test_wrong_fallback(serving: ModelNginx) -> None:
 
 
 def test_lingering_workers(serving: ModelNginx) -> None:
-    """Old workers that go on accepting make the new configuration unproven."""
+    """Old workers that go on accepting make the new configuration unproven, at the deadline."""
     serving.faults.lingering = True
+    began = serving.now
     error = failing(serving, NEW)
-    rolled_back(serving, error)
     assert error.reason == "unproven"
+    assert "still accept calls" in error.message
+    assert serving.tree.current() == serving.live_id == error.generation == OLD_ID
+    assert serving.now - began >= 20
+    # Those of the configuration that failed linger too: it is not wholly gone.
+    assert error.rolled_back is False
+
+
+def test_workers_that_linger_for_a_while(serving: ModelNginx) -> None:
+    """Old workers that stop within the time do not undo a good reload."""
+    serving.faults.lingering = True
+    real = serving.sleep
+
+    def slowly(seconds: float) -> None:
+        real(seconds)
+        if serving.now > began + 5:
+            serving.faults.lingering = False
+            serving.reaped()
+
+    began = serving.now
+    serving.sleep = slowly  # type: ignore[method-assign]
+    outcome = serving.transaction().run(NEW, PLAIN)
+    assert (outcome.action, serving.live_id) == ("reloaded", NEW_ID)
+    assert 5 <= serving.now - began < 5.3
+
+
+def test_what_is_live_is_asked_after_the_way_back(serving: ModelNginx) -> None:
+    """The way back ends when no worker of the configuration that failed accepts any more."""
+    for number in range(4):
+        error = failing(serving, configuration(f"wrong-fallback {number}"))
+        rolled_back(serving, error)
 
 
 def test_the_way_back_is_not_proven_either(serving: ModelNginx) -> None:
@@ -393,9 +636,15 @@ def test_stopped_in_the_middle(serving: ModelNginx) -> None:
     serving.reload = once  # type: ignore[method-assign]
     with pytest.raises(TransactionError) as caught:
         transaction.run(WRONG, PLAIN)
-    assert (caught.value.rolled_back, caught.value.generation) == (False, id_of(WRONG, PLAIN))
+    # Workers of both accept: what went wrong is not gone, and is not said to be.
+    assert serving.answers() == {OLD_ID, id_of(WRONG, PLAIN)}
+    assert caught.value.rolled_back is False
+    assert caught.value.generation in serving.answers()
     assert serving.tree.current() == OLD_ID
-    assert serving.tree.intact(id_of(WRONG, PLAIN))
+    serving.reload = real  # type: ignore[method-assign]
+    serving.continued()
+    serving.sleep(1)
+    assert serving.answers() == {OLD_ID}
 
 
 def test_restart_that_fails(serving: ModelNginx) -> None:
@@ -438,7 +687,7 @@ def test_dead_before_and_after(serving: ModelNginx) -> None:
 def test_the_same_run_fails_until_its_cause_is_gone(serving: ModelNginx) -> None:
     """No run that failed makes the next one green: only the end of the cause does."""
     serving.faults.taken = {11801}
-    told = [failing(serving, OLD, BOTH) for _ in range(3)]
+    told = [failing(serving, OLD, BOTH) for _run in range(3)]
     assert {error.message for error in told} == {told[0].message}
     serving.faults.taken = set()
     outcome = serving.transaction().run(OLD, BOTH)
@@ -447,8 +696,8 @@ def test_the_same_run_fails_until_its_cause_is_gone(serving: ModelNginx) -> None
 
 
 def test_rolled_back_to_what_was_live_not_to_what_was_on_disk(serving: ModelNginx) -> None:
-    """A run killed after its swap, and one that fails: back to the one that was live."""
-    generation = serving.tree.stage([*NEW, File(PROOF_FILE, PLAIN.to_json())])
+    """A run killed after its swap, and one that fails: back to the one that was proven."""
+    generation = serving.tree.stage(complete(NEW, PLAIN))
     serving.tree.swap(generation)
     error = failing(serving, WRONG)
     assert (error.rolled_back, error.generation) == (True, OLD_ID)
@@ -458,7 +707,7 @@ def test_rolled_back_to_what_was_live_not_to_what_was_on_disk(serving: ModelNgin
 @pytest.mark.parametrize("ahead", [BOTH, SINGLE], ids=["one more", "another"])
 def test_killed_after_the_swap_to_other_listeners(serving: ModelNginx, ahead: Expectation) -> None:
     """What is live is found though the disk names other listeners, and is the way back."""
-    serving.tree.swap(serving.tree.stage([*OLD, File(PROOF_FILE, ahead.to_json())]))
+    serving.tree.swap(serving.tree.stage(complete(OLD, ahead)))
     error = failing(serving, WRONG, PLAIN)
     assert (error.reason, error.rolled_back, error.generation) == ("fallback", True, OLD_ID)
     assert serving.tree.current() == serving.live_id == OLD_ID
@@ -466,21 +715,63 @@ def test_killed_after_the_swap_to_other_listeners(serving: ModelNginx, ahead: Ex
 
 def test_the_live_generation_is_not_pruned_after_a_kill(serving: ModelNginx) -> None:
     """What was live one step back stays on disk, whatever the disk said meanwhile."""
-    serving.tree.swap(serving.tree.stage([*OLD, File(PROOF_FILE, BOTH.to_json())]))
+    serving.tree.swap(serving.tree.stage(complete(OLD, BOTH)))
     serving.transaction(Settings(keep=1)).run(NEW, PLAIN)
     assert OLD_ID in serving.tree.generations()
 
 
-def test_what_is_live_is_told_where_there_is_no_way_back(serving: ModelNginx) -> None:
-    """Killed between reload and proof: the next run fails, and tells what is really live."""
-    generation = serving.tree.stage([*WRONG, File(PROOF_FILE, PLAIN.to_json())])
+def test_back_to_what_was_proven_not_to_what_was_live(serving: ModelNginx) -> None:
+    """Killed between reload and proof: the next run fails, and ends on the proven one."""
+    generation = serving.tree.stage(complete(WRONG, PLAIN))
     serving.tree.swap(generation)
     serving.reload()
-    error = failing(serving, WRONG)
+    serving.sleep(1)
+    assert (serving.live_id, serving.tree.proven()) == (generation, OLD_ID)
+    for files in (WRONG, configuration("wrong-fallback too")):
+        error = failing(serving, files)
+        assert (error.reason, error.rolled_back, error.generation) == ("fallback", True, OLD_ID)
+        assert serving.tree.current() == serving.live_id == OLD_ID
+
+
+def test_what_is_live_is_told_where_there_is_no_way_back(nginx: ModelNginx) -> None:
+    """A first run killed before its proof: the next one fails, and tells what is really live."""
+    with nginx.tree.lock():
+        generation = nginx.tree.stage(complete(WRONG, PLAIN))
+        nginx.tree.swap(generation)
+    nginx.start()
+    error = failing(nginx, WRONG)
+    nginx.sleep(1)
     assert (error.reason, error.rolled_back) == ("fallback", False)
-    assert serving.live_id == generation
-    assert error.generation == generation
+    assert nginx.live_id == generation == error.generation
     assert generation in error.message
+
+
+@pytest.mark.parametrize("damaged", [None, b"not json"])
+def test_a_way_back_that_cannot_be_proven_is_taken(
+    serving: ModelNginx, damaged: bytes | None
+) -> None:
+    """Without the proof.json of before nothing can be proven, and nothing is stopped for it."""
+    path = serving.tree.path(OLD_ID) / PROOF_FILE
+    path.unlink()
+    if damaged is not None:
+        path.write_bytes(damaged)
+    error = failing(serving, WRONG)
+    serving.sleep(1)
+    assert error.reason == "fallback"
+    assert "stop" not in serving.verbs()
+    assert serving.tree.current() == serving.live_id == OLD_ID
+
+
+def test_live_is_asked_where_disk_and_wanted_say_nothing(serving: ModelNginx) -> None:
+    """What is live is asked on the listeners of the proven one, then the disk's, then wanted."""
+    elsewhere = expecting(Listener("0.0.0.0", 11802))
+    serving.tree.swap(serving.tree.stage(complete(NEW, BOTH)))
+    assert serving.transaction().check(OLD, elsewhere).previous == id_of(NEW, BOTH)
+    error = failing(serving, REFUSED, elsewhere)
+    assert error.generation == OLD_ID
+    serving.tree.proven_link.unlink()
+    assert failing(serving, REFUSED, elsewhere).generation is None
+    assert failing(serving, REFUSED, PLAIN).generation == OLD_ID
 
 
 @pytest.mark.parametrize(
@@ -579,12 +870,33 @@ def test_check_restart_needed(serving: ModelNginx) -> None:
 
 def test_check_sees_what_is_live(serving: ModelNginx) -> None:
     """Check mode tells a change where disk is as wanted and live is not."""
-    serving.tree.swap(serving.tree.stage([*NEW, File(PROOF_FILE, PLAIN.to_json())]))
+    serving.tree.swap(serving.tree.stage(complete(NEW, PLAIN)))
     assert serving.transaction().check(NEW, PLAIN).changed is True
     serving.transaction().run(NEW, PLAIN)
     assert serving.transaction().check(NEW, PLAIN).changed is False
     serving.die()
     assert serving.transaction().check(NEW, PLAIN).changed is True
+
+
+def test_check_of_a_proof_that_does_not_hold(nginx: ModelNginx) -> None:
+    """Disk and live are as wanted and the answers are wrong: a change, with the rows that say."""
+    with nginx.tree.lock():
+        generation = nginx.tree.stage(complete(WRONG, PLAIN))
+        nginx.tree.swap(generation)
+    nginx.start()
+    outcome = nginx.transaction().check(WRONG, PLAIN)
+    assert (outcome.changed, outcome.generation, outcome.previous) == (True, generation, generation)
+    assert outcome.diff == []
+    (row,) = outcome.proof
+    assert (row.generation, row.wrong_fallback) == (generation, True)
+    assert "HTTP status 204" in (row.fault or "")
+
+
+def test_check_has_no_rows_where_another_is_live(serving: ModelNginx) -> None:
+    """What is not live has nothing to prove."""
+    assert serving.transaction().check(NEW, PLAIN).proof == []
+    (row,) = serving.transaction().check(OLD, PLAIN).proof
+    assert (row.generation, row.fault) == (OLD_ID, None)
 
 
 def test_preview(serving: ModelNginx) -> None:
@@ -647,36 +959,132 @@ def test_diff_hides_secrets_that_go(nginx: ModelNginx, mode: int) -> None:
     """A secret that is taken away is not shown at its end either."""
     nginx.transaction().run(configuration("same", "OLDKEY", mode), PLAIN)
     outcome = nginx.transaction().run(configuration("same", "OLDKEY", mode)[:2], PLAIN)
-    assert list(diffs(outcome)) == ["tls/key.pem"]
+    assert list(diffs(outcome)) == ["proof.json", "tls/key.pem"]
     assert "OLDKEY" not in str(outcome)
 
 
-# Killed
+def test_a_private_file_that_is_no_secret_is_shown(nginx: ModelNginx) -> None:
+    """What is a secret is told by whoever gives it, not by its mode."""
+    files = [*OLD[:2], File("tls/key.pem", b"before", 0o600)]
+    nginx.transaction().run(files, PLAIN)
+    changed = [*OLD[:2], File("tls/key.pem", b"after", 0o600)]
+    outcome = nginx.transaction().run(changed, PLAIN)
+    assert diffs(outcome) == {"tls/key.pem": ("# mode 0600\nbefore", "# mode 0600\nafter")}
+
+
+def test_diff_of_a_damaged_proof(serving: ModelNginx) -> None:
+    """Where it is not known which files were secret, no old one is shown."""
+    (serving.tree.path(OLD_ID) / PROOF_FILE).write_text("not json")
+    outcome = serving.transaction().run(configuration("new", "NEWKEY"), PLAIN)
+    shown = diffs(outcome)
+    assert set(shown) == {"nginx.conf", PROOF_FILE, "tls/key.pem"}
+    assert all("not shown" in before for before, _after in shown.values())
+    assert "KEY" not in str(outcome)
+
+
+# Killed, and full
+
+
+def ended(nginx: ModelNginx, run: Callable[[], Outcome]) -> Outcome | TransactionError:
+    """Run, and hold that what the result says of disk and live is so."""
+    try:
+        result: Outcome | TransactionError = run()
+    except TransactionError as error:
+        result = error
+    if isinstance(result, TransactionError):
+        assert result.generation in nginx.answers(), result.message
+    if isinstance(result, Outcome) or result.rolled_back:
+        assert nginx.answers() == {result.generation}
+        assert nginx.tree.current() == nginx.live_id == result.generation
+    if isinstance(result, TransactionError) and result.rolled_back:
+        assert result.generation == nginx.tree.proven(), result.message
+    return result
 
 
 def test_a_run_killed_at_any_point_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a death at any system call of a run: whole, and the next run ends proven."""
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-    ended = False
-    actions = set()
+    whole = False
+    actions, noted = set(), set()
     for number in range(1000):
         nginx = ModelNginx(tmp_path / str(number))
         nginx.transaction().run(OLD, PLAIN)
         with killed_at(number) as made:
             try:
                 nginx.transaction(Settings(keep=1)).run(NEW, PLAIN)
-                ended = True
+                whole = True
             except Killed:
                 pass
         assert nginx.tree.current() in {OLD_ID, NEW_ID}, made
         assert nginx.live_id in {OLD_ID, NEW_ID}, made
+        proven = nginx.tree.proven()
+        assert proven == OLD_ID or proven == nginx.tree.current() == nginx.live_id, made
         assert all(nginx.tree.intact(name) for name in nginx.tree.generations()), made
+        noted.add(proven)
+        # A run that fails meanwhile goes back to the proven one, whatever was live.
+        error = ended(nginx, lambda nginx=nginx: nginx.transaction().run(WRONG, PLAIN))  # type: ignore[misc]
+        assert isinstance(error, TransactionError)
+        assert (error.rolled_back, error.generation) == (True, proven), made
         outcome = nginx.transaction().run(NEW, PLAIN)
         actions.add(outcome.action)
-        assert nginx.tree.current() == nginx.live_id == NEW_ID, made
+        assert nginx.tree.current() == nginx.live_id == nginx.tree.proven() == NEW_ID, made
         assert not nginx.transaction().run(NEW, PLAIN).changed, made
         shutil.rmtree(nginx.tree.root)
-        if ended:
+        if whole:
             break
-    assert ended
+    assert whole
     assert actions == {"reloaded", "none"}
+    assert noted == {OLD_ID, NEW_ID}
+
+
+@pytest.mark.parametrize("files", [NEW, WRONG], ids=["right", "wrong"])
+@pytest.mark.parametrize("times", [1, 1000], ids=["once", "for good"])
+@pytest.mark.parametrize("ahead", [False, True], ids=["plain", "after a kill"])
+def test_a_run_on_a_disk_that_is_full_at_any_point(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: list[File],
+    times: int,
+    ahead: bool,
+) -> None:
+    """An error at any system call: the result is true, and the next run ends proven."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    reasons = set()
+    between = configuration("never proven")
+    for number in range(1000):
+        nginx = ModelNginx(tmp_path / str(number))
+        nginx.transaction().run(OLD, PLAIN)
+        if ahead:
+            nginx.tree.swap(nginx.tree.stage(complete(between, PLAIN)))
+        before = nginx.tree.current()
+        with failing_at(number, times) as made:
+            result = ended(
+                nginx,
+                lambda nginx=nginx: nginx.transaction(Settings(keep=1)).run(files, PLAIN),  # type: ignore[misc]
+            )
+        assert nginx.tree.proven() in {OLD_ID, result.generation}, made
+        assert all(nginx.tree.intact(name) for name in nginx.tree.generations()), made
+        if isinstance(result, TransactionError):
+            reasons.add(result.reason)
+            assert result.message.endswith("."), made
+            if result.reason == "rejected":
+                assert (nginx.tree.current(), nginx.live_id) == (before, OLD_ID), made
+            elif "The way back failed" in result.message:
+                reasons.add("no way back")
+                assert result.rolled_back is False, made
+            else:
+                assert result.rolled_back is True, made
+                assert nginx.tree.current() == nginx.live_id == OLD_ID, made
+        assert nginx.transaction().run(NEW, PLAIN).generation == NEW_ID, made
+        assert nginx.tree.current() == nginx.live_id == nginx.tree.proven() == NEW_ID, made
+        assert not nginx.transaction().run(NEW, PLAIN).changed, made
+        shutil.rmtree(nginx.tree.root)
+        if "failed" not in made:
+            break
+    assert "failed" not in made
+    expected = {"rejected", "not_live"}
+    if files is WRONG:
+        expected |= {"fallback"}
+    if files is WRONG or times > 1:
+        expected |= {"no way back"}
+    assert reasons == expected

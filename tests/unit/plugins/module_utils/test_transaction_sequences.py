@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+    PROOF_FILE,
     Expectation,
     Listener,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
-    Settings,
     TransactionError,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import Settings
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,7 +33,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.unit.killing import Killed, killed_at
+from tests.unit.killing import Killed, failing_at, killed_at
 from tests.unit.model_nginx import Faults, ModelNginx, configuration, expecting, id_of
 
 WIDE, SINGLE = Listener("0.0.0.0", 11800), Listener("10.0.0.1", 11800)
@@ -40,10 +41,11 @@ SECOND = Listener("0.0.0.0", 11801)
 EXPECTATIONS = st.sampled_from(
     [expecting(WIDE), expecting(SINGLE), expecting(WIDE, SECOND), expecting(SINGLE, SECOND)]
 )
-WORDS = st.sampled_from(["a", "b", "refused", "wrong-fallback", "unstartable"])
-SETTINGS = st.builds(Settings, allow_restart=st.booleans(), keep=st.integers(2, 4))
-BEFORE_THE_SWAP = {"rejected", "restart_needed"}
-AFTER_THE_SWAP = {"not_live", "fallback", "not_started", "unproven"}
+RIGHT, BAD = ("a", "b", "key-a", "key-b"), ("refused", "wrong-fallback", "unstartable")
+WORDS = st.sampled_from(RIGHT + BAD)
+SETTINGS = st.builds(Settings, allow_restart=st.booleans(), keep=st.integers(0, 4))
+NOTHING_TOUCHED = {"rejected", "restart_needed"}
+AFTER_THE_SWAP = {"not_live", "fallback", "not_started", "unproven", "restart_needed"}
 
 
 class Runs(RuleBasedStateMachine):
@@ -82,10 +84,22 @@ class Runs(RuleBasedStateMachine):
         """No listener answers, or they do again."""
         self.nginx.faults.silent = silent
 
-    @rule(delay=st.sampled_from([0.0, 0.4, 3.0]))
-    def slowness(self, delay: float) -> None:
-        """A reload takes its time."""
+    @rule(delay=st.sampled_from([0.0, 0.4, 3.0]), start=st.sampled_from([0.0, 0.4, 3.0]))
+    def slowness(self, delay: float, start: float) -> None:
+        """A reload takes its time, and so does a start."""
         self.nginx.reload_delay = delay
+        self.nginx.start_delay = start
+
+    @rule(seconds=st.sampled_from([0.05, 0.2, 30.0]))
+    def time(self, seconds: float) -> None:
+        """Time goes by between two runs."""
+        self.nginx.sleep(seconds)
+
+    @precondition(lambda self: self.nginx.running())
+    @rule()
+    def upgrade(self) -> None:
+        """The binary is replaced by another one."""
+        self.nginx.replaced = "it was replaced."
 
     @precondition(lambda self: self.nginx.running() and not self.nginx.faults.stopped_master)
     @rule()
@@ -129,6 +143,22 @@ class Runs(RuleBasedStateMachine):
         with killed_at(number), contextlib.suppress(Killed, TransactionError):
             self.nginx.transaction(given).run(*self.last)
 
+    @rule(
+        words=WORDS,
+        expectation=EXPECTATIONS,
+        given=SETTINGS,
+        number=st.integers(0, 70),
+        times=st.sampled_from([1, 3, 1000]),
+    )
+    def full(
+        self, words: str, expectation: Expectation, given: Settings, number: int, times: int
+    ) -> None:
+        """The disk is full at some system call of a run, for a while or to its end."""
+        self.last = configuration(words), expectation
+        with failing_at(number, times):
+            ended = self._attempt(lambda: self.nginx.transaction(given).run(*self.last))
+        self._is_true(ended)
+
     # Runs
 
     @rule(words=WORDS, expectation=EXPECTATIONS, given=SETTINGS)
@@ -146,13 +176,18 @@ class Runs(RuleBasedStateMachine):
     def check(self, words: str, expectation: Expectation, given: Settings) -> None:
         """Check mode changes nothing, whatever it tells."""
         files = configuration(words)
+        live = self.nginx.live_id
         before = self._disk(), self.nginx.live
         self.nginx.verbs()
         ended = self._attempt(lambda: self.nginx.transaction(given).check(files, expectation))
         if isinstance(ended, TransactionError):
-            assert (ended.reason in BEFORE_THE_SWAP, ended.rolled_back) == (True, False)
+            assert (ended.reason in NOTHING_TOUCHED, ended.rolled_back) == (True, False)
         else:
-            assert ended.action == "none"
+            assert (ended.action, ended.proven_ms) == ("none", None)
+            wanted = id_of(files, expectation)
+            held = [row.fault for row in ended.proof] == [None] * len(expectation.listeners)
+            assert ended.changed is not held
+            assert not ended.proof or live == wanted == self.nginx.tree.current()
         assert (self._disk(), self.nginx.live) == before
         assert set(self.nginx.verbs()) <= {"test"}
 
@@ -169,49 +204,87 @@ class Runs(RuleBasedStateMachine):
             for path in self.nginx.tree.root.rglob("*")
         }
 
+    def _is_true(self, ended: Outcome | TransactionError) -> None:
+        """Hold that what a result says of disk and live is so."""
+        nginx, tree = self.nginx, self.nginx.tree
+        answers = nginx.answers()
+        if isinstance(ended, Outcome):
+            assert ended.generation == tree.current() == nginx.live_id
+            assert answers == {ended.generation}
+            return
+        assert ended.message.endswith("."), ended.message
+        # While workers of two configurations accept, their listeners need not agree.
+        told = answers | {None} if len(answers) > 1 else answers
+        # Nothing is known to be live where nobody listens that is asked: the listeners of what
+        # was proven, of the disk, and those wanted.
+        asked = [self.last[1]]
+        for generation in {tree.proven(), tree.current()} - {None}:
+            path = tree.path(str(generation)) / PROOF_FILE
+            asked.append(Expectation.from_json(path.read_bytes()))
+        if not any(nginx.serves(expectation) for expectation in asked):
+            told = told | {None}
+        assert ended.generation in told, ended.message
+        if ended.rolled_back and ended.generation is not None:
+            assert answers == {ended.generation} == {tree.current()}, ended.message
+
     def _judge(self, given: Settings) -> None:
         nginx, tree = self.nginx, self.nginx.tree
         files, expectation = self.last
         wanted = id_of(files, expectation)
-        disk, live, ran = tree.current(), nginx.live_id, nginx.running()
-        before = live if live in tree.generations() else disk
+        disk, proven, ran = tree.current(), tree.proven(), nginx.running()
+        known, live, workers = tree.generations(), nginx.answers(), nginx.workers()
+        before = {one if one in known else disk for one in live} if proven is None else {proven}
         nginx.verbs()
         ended = self._attempt(lambda: nginx.transaction(given).run(files, expectation))
         verbs = nginx.verbs()
+        self._is_true(ended)
         if isinstance(ended, TransactionError):
-            assert ended.generation == nginx.live_id, ended.message
-            assert ended.message.endswith(".")
             assert given.allow_restart or "restart" not in verbs
-            if ended.reason in BEFORE_THE_SWAP:
-                assert (tree.current(), nginx.live_id) == (disk, live)
-                assert set(verbs) <= {"test"}
+            assert tree.proven() == proven
+            if set(verbs) <= {"test"}:
+                assert ended.reason in NOTHING_TOUCHED
+                assert (tree.current(), nginx.answers()) == (disk, live)
                 assert ended.rolled_back is False
             else:
                 assert ended.reason in AFTER_THE_SWAP
-                assert tree.current() == before
-                assert ended.rolled_back is self._is_back(before, wanted, ran), ended.message
+                assert tree.current() in before
+                assert tree.current() == proven or proven is None
+                # Workers that lingered before the run serve what was live then.
+                before_it = workers if live == {tree.current()} else set()
+                back = self._is_back(tree.current(), wanted, ran, before_it)
+                # What did not answer at first may have come back by itself, which nobody proves.
+                assert ended.rolled_back is back or (back and None in live), ended.message
             return
-        assert ended.generation == wanted == tree.current() == nginx.live_id
+        assert ended.generation == wanted == tree.proven()
         assert (ended.previous, ended.tested) == (disk, True)
-        assert files[0].content in {b"# a\n", b"# b\n"}
+        assert files[0].content in {f"# {words}\n".encode() for words in RIGHT}
         assert [row.fault for row in ended.proof] == [None] * len(expectation.listeners)
         assert tree.intact(wanted)
-        assert before is None or before in tree.generations()
+        assert before & {None, *tree.generations()}
+        assert proven in {None, *tree.generations()}
+        assert (ended.proven_ms is None) is (disk == wanted)
+        assert ("it was replaced." in ended.alerts) is (nginx.outdated() is not None)
         if ended.action == "none":
-            assert (verbs, disk, live) == ([], wanted, wanted)
+            assert (verbs, disk, wanted in live) == ([], wanted, True)
             assert ended.changed is bool(ended.repaired)
         else:
             done = {"started": "start", "reloaded": "reload", "restarted": "restart"}
-            assert (verbs, ended.changed) == (["test", done[ended.action]], True)
+            refused = ["reload"] if verbs[1:2] == ["reload"] and len(verbs) == 3 else []
+            assert not refused or given.allow_restart
+            assert (verbs, ended.changed) == (["test", *refused, done[ended.action]], True)
         assert nginx.transaction(given).run(files, expectation).changed is False
 
-    def _is_back(self, before: str | None, wanted: str, ran: bool) -> bool:
+    def _is_back(self, before: str | None, wanted: str, ran: bool, workers: set[int]) -> bool:
         """Tell whether what was before is back: on disk, and live if it was."""
+        nginx = self.nginx
         if before is None:
-            return not self.nginx.running()
+            return not nginx.running()
         if before == wanted:
             return False
-        return self.nginx.live_id == before if ran else not self.nginx.running()
+        if not ran:
+            return not nginx.running()
+        right = "wrong-fallback" not in (nginx.tree.path(before) / "nginx.conf").read_text()
+        return nginx.answers() == {before} and right and not nginx.lingering() - workers
 
     # What always holds
 
@@ -226,7 +299,18 @@ class Runs(RuleBasedStateMachine):
             assert tree.current() is not None
         assert all(tree.intact(name) for name in tree.generations() if name not in self.edited)
 
+    @invariant()
+    def proven(self) -> None:
+        """What was proven last is on disk, and is one that can be proven."""
+        tree = self.nginx.tree
+        if not tree.proven_link.is_symlink() or tree.proven_link.readlink().name in self.edited:
+            return
+        proven = tree.proven()
+        assert proven is not None
+        words = (tree.path(proven) / "nginx.conf").read_text()
+        assert words in {f"# {right}\n" for right in RIGHT}
+
 
 def test_runs_after_runs() -> None:
     """Whatever comes in whatever order, disk and live are as wanted or the error is true."""
-    run_state_machine_as_test(Runs, settings=settings(max_examples=60, stateful_step_count=20))
+    run_state_machine_as_test(Runs, settings=settings(max_examples=150, stateful_step_count=20))

@@ -95,6 +95,28 @@ def test_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     assert request.body == b"\0\0\0\0\x05\x0a\x03oap"
 
 
+def test_source(capsys: pytest.CaptureFixture[str]) -> None:
+    """The call comes from the address that is asked for."""
+    seen: list[str] = []
+
+    class Noting(Oap):
+        def __call__(self, peer: Peer) -> None:
+            seen.append(peer.socket.getpeername()[0])
+            super().__call__(peer)
+
+    assert "failed" not in probe(Noting(), capsys, source="127.0.0.9")
+    assert seen == ["127.0.0.9"]
+
+
+def test_request_larger_than_any_window(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request of any size is sent whole."""
+    oap = Oap()
+    message = b"0123456789abcdef" * 20000
+    result = probe(oap, capsys, request=base64.b64encode(message).decode())
+    assert "failed" not in result
+    assert oap.requests[0].body == b"\0" + len(message).to_bytes(4, "big") + message
+
+
 def test_status_that_was_not_expected(capsys: pytest.CaptureFixture[str]) -> None:
     """A failure says who answered what to which call, and holds all that came."""
     result = probe(Oap("14", "no%20OAP"), capsys)

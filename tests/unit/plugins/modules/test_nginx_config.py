@@ -11,10 +11,23 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Listener, Prover
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
+    Settings,
+    Transaction,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_config
 
-from tests.unit.model_nginx import METHODS, ModelNginx, configuration, expecting, id_of
+from tests.unit.model_nginx import (
+    METHODS,
+    ModelNginx,
+    complete,
+    configuration,
+    expecting,
+    id_of,
+)
 from tests.unit.plugins.modules.documented import (
     ANSIBLES,
     returned,
@@ -33,6 +46,13 @@ def nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelNginx:
     model = ModelNginx(tmp_path / "oap-proxy")
     monkeypatch.setattr(nginx_config, "from_options", lambda _options, _run: model)
     monkeypatch.setattr(nginx_config, "Prover", lambda: Prover(dial=model.dial))
+
+    def on_its_clock(
+        tree: Tree, instance: Instance, prover: Prover, settings: Settings
+    ) -> Transaction:
+        return Transaction(tree, instance, prover, settings, model.clock, model.sleep)
+
+    monkeypatch.setattr(nginx_config, "Transaction", on_its_clock)
     return model
 
 
@@ -50,10 +70,10 @@ def arguments(nginx: ModelNginx, words: str = "a", **changed: Any) -> dict[str, 
             "name": "oap-proxy",
             "binary": "/bin/sh",
             "error_log": str(nginx.tree.root / "error.log"),
+            "runtime": "/",
         },
         "listeners": [{"address": "0.0.0.0", "port": 11800}],
         "methods": list(METHODS),
-        "proof_timeout": 0.05,
         **changed,
     }
 
@@ -96,7 +116,8 @@ def test_success(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = result["proof"]
     assert set(row) == set(yaml.safe_load(nginx_config.RETURN)["proof"]["contains"])
     assert (row["generation"], row["grpc_status"], row["fault"]) == (nginx.live_id, 14, None)
-    modes = {item.path: item.mode for item in nginx.tree.read(nginx.live_id or "")}
+    modes = {item.path: item.mode for item in nginx.tree.read(nginx.live_id or "", ())}
+    assert result["proven_ms"] is not None
     assert (modes["nginx.conf"], modes["http.d/10-upstreams.conf"]) == (0o644, 0o640)
     assert modes["tls/key.pem"] == 0o600
 
@@ -116,7 +137,7 @@ def test_unchanged(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> Non
     run(nginx_config.main, capsys, arguments(nginx))
     nginx.verbs()
     result = run(nginx_config.main, capsys, arguments(nginx))
-    assert (result["changed"], result["action"]) == (False, "none")
+    assert (result["changed"], result["action"], result["proven_ms"]) == (False, "none", None)
     assert (result["generation"], result["previous"]) == (ID, ID)
     assert set(result) - ANSIBLES == returned(nginx_config.RETURN, SUCCESS)
     assert nginx.verbs() == []
@@ -187,24 +208,69 @@ def test_check_mode(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> No
     assert [item["after"] for item in result["diff"]] == ["# mode 0644\n# b\n"]
 
 
-@pytest.mark.parametrize("lacking", ["nginx", "h2"])
+@pytest.mark.parametrize("lacking", ["nginx", "runtime", "its own runtime", "h2"])
 def test_check_mode_on_a_bare_host(
     nginx: ModelNginx,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     lacking: str,
 ) -> None:
-    """Where nginx or h2 is still to be installed, check mode compares, and says that it did."""
+    """Where something is still to be installed, check mode compares, and says what it missed."""
     given = arguments(nginx)
-    if lacking == "nginx":
-        given["instance"]["binary"] = str(nginx.tree.root / "none")
-    else:
-        monkeypatch.setattr(nginx_config, "H2_IMPORT_ERROR", "no h2")
+    name = lack(nginx, given, monkeypatch, lacking)
     result = run(nginx_config.main, capsys, given, check_mode=True)
     assert (result["changed"], result["tested"]) == (True, False)
-    assert "the configuration was not tested" in str(result["warnings"])
+    told = f"{name} is still to come: the configuration was compared, not tested."
+    assert told in str(result["warnings"])
     assert set(result) - ANSIBLES == returned(nginx_config.RETURN, SUCCESS)
     assert not nginx.tree.root.exists()
+
+
+def lack(
+    nginx: ModelNginx, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> str:
+    """Let something be missing on the host, and return its name."""
+    none = str(nginx.tree.root / "none")
+    if lacking == "h2":
+        monkeypatch.setattr(nginx_config, "H2_IMPORT_ERROR", "no h2")
+        return "python3-h2"
+    if lacking == "its own runtime":
+        del given["instance"]["runtime"]
+        given["instance"]["name"] = "proxy-that-is-not-there"
+        return "/run/proxy-that-is-not-there"
+    given["instance"]["binary" if lacking == "nginx" else lacking] = none
+    return none
+
+
+@pytest.mark.parametrize("lacking", ["nginx", "runtime", "its own runtime"])
+def test_a_bare_host_is_refused(
+    nginx: ModelNginx,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    lacking: str,
+) -> None:
+    """Where a run would miss something it names it, and touches nothing."""
+    given = arguments(nginx)
+    name = lack(nginx, given, monkeypatch, lacking)
+    result = run(nginx_config.main, capsys, given)
+    assert (result["failed"], result["reason"]) == (True, "rejected")
+    assert result["msg"] == f"{name} is missing on the host; nothing was changed."
+    assert set(result) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
+    assert (nginx.verbs(), nginx.tree.root.exists()) == ([], False)
+
+
+def test_check_mode_tells_what_does_not_hold(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where disk and live are wanted and answer wrongly, the rows with the faults are told."""
+    with nginx.tree.lock():
+        wrong = configuration("wrong-fallback", KEY)
+        nginx.tree.swap(nginx.tree.stage(complete(wrong, expecting())))
+    nginx.start()
+    result = run(nginx_config.main, capsys, arguments(nginx, "wrong-fallback"), check_mode=True)
+    assert (result["changed"], result["tested"]) == (True, True)
+    (row,) = result["proof"]
+    assert "HTTP status 204" in row["fault"]
 
 
 def test_check_mode_failure(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,31 +302,60 @@ def test_only_secrets_are_hidden(nginx: ModelNginx, capsys: pytest.CaptureFixtur
     result = run(nginx_config.main, capsys, given, diff=True)
     headers = [item["after_header"] for item in result["diff"]]
     assert any("tls/key.pem" in header for header in headers), headers
+    shown = {item["after_header"].split()[0]: item["after"] for item in result["diff"]}
+    assert shown["http.d/10-upstreams.conf"] == "# mode 0600\nupstream oaps {}\n"
+    assert KEY not in str(result)
 
 
 # Arguments that do not do
 
 
+def refused(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Run and check, and hold that both refuse the arguments and touch nothing."""
+    checked = run(nginx_config.main, capsys, given, check_mode=True)
+    result = run(nginx_config.main, capsys, given)
+    for found in (checked, result):
+        assert (found["failed"], found["reason"]) == (True, "rejected")
+        assert set(found) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
+    assert checked["msg"] == result["msg"]
+    assert (nginx.verbs(), nginx.tree.root.exists()) == ([], False)
+    return result
+
+
 @pytest.mark.parametrize("option", ["files", "secrets"])
+@pytest.mark.parametrize(
+    "mode",
+    ["u=rw", "", "644 ", "0o644", "-644", "0888", "44", "1777", "00644", "\u0666\u0664\u0664"],
+)
 def test_mode_that_is_not_octal(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], option: str, mode: str
+) -> None:
+    """A mode that is no octal number of permission bits is told, with its file."""
+    given = arguments(nginx)
+    given[option][0]["mode"] = mode
+    result = refused(nginx, capsys, given)
+    path = given[option][0]["path"]
+    assert result["msg"] == f"files: mode {mode!r} of {path} is not one like '0644'."
+
+
+@pytest.mark.parametrize("option", ["listeners", "methods"])
+def test_nothing_to_prove(
     nginx: ModelNginx, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
-    """A mode that is no octal number is told, and nothing is touched."""
+    """A proof of no listener or of no method would prove nothing."""
     given = arguments(nginx)
-    given[option][0]["mode"] = "u=rw"
-    result = run(nginx_config.main, capsys, given)
-    assert result["failed"] is True
-    assert "a mode must be octal, such as '0644'" in result["msg"]
-    assert not nginx.tree.root.exists()
+    given[option] = []
+    result = refused(nginx, capsys, given)
+    assert result["msg"].startswith("listeners and methods: give at least one of each")
 
 
 def test_address_that_is_none(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
     """A listener's address that is none is told as that, and as nothing else."""
     listeners = [{"address": "localhost", "port": 11800}]
-    result = run(nginx_config.main, capsys, arguments(nginx, listeners=listeners))
-    assert result["failed"] is True
-    assert "localhost" in result["msg"]
-    assert "mode" not in result["msg"]
+    result = refused(nginx, capsys, arguments(nginx, listeners=listeners))
+    assert result["msg"].startswith("listeners: address: 'localhost' ")
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "generation.conf", "nginx.conf", ""])

@@ -16,14 +16,23 @@ configure arguments: --prefix=/usr/share/nginx --with-pcre-jit --with-http_ssl_m
 
 def test_debian() -> None:
     """Debian's nginx will do."""
-    assert read_build(DEBIAN) == {"version": "1.22.1", "without": [], "missing": []}
+    assert read_build(DEBIAN) == {
+        "version": "1.22.1",
+        "with": ["http_ssl_module", "http_v2_module"],
+        "without": [],
+        "missing": [],
+    }
 
 
 @pytest.mark.parametrize("text", ["", "bash: nginx: command not found", "nginx version: nginx"])
 def test_no_version(text: str) -> None:
     """What tells no version is no nginx."""
-    found = read_build(text)
-    assert found == {"version": "", "without": [], "missing": ["it does not tell its version"]}
+    assert read_build(text) == {
+        "version": "",
+        "with": [],
+        "without": [],
+        "missing": ["it does not tell its version"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,6 +68,7 @@ def test_modules_that_lack() -> None:
     )
     assert read_build(text) == {
         "version": "1.12.0",
+        "with": ["http_ssl_module"],
         "without": ["http_grpc_module", "http_map_module"],
         "missing": [
             "it is 1.12.0; gRPC came with 1.13.10",
@@ -67,6 +77,13 @@ def test_modules_that_lack() -> None:
             "it lacks http_map_module",
         ],
     }
+
+
+def test_a_module_that_is_loaded() -> None:
+    """A module that is built to be loaded is there."""
+    dynamic = DEBIAN.replace("--with-http_v2_module", "--with-http_v2_module=dynamic")
+    assert read_build(dynamic)["missing"] == []
+    assert "http_v2_module" in read_build(dynamic)["with"]
 
 
 def test_modules_that_nobody_needs() -> None:
