@@ -258,6 +258,8 @@ class Tree:
 
     def _point(self, link: Path, generation: str) -> None:
         following = self.root / f"{_NEXT}{link.name}"
+        if following.is_symlink():
+            following.unlink()  # of a first try that failed
         os.symlink(f"generations/{generation}", str(following))
         os.rename(str(following), str(link))
         _fsync(self.root)

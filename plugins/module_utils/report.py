@@ -90,6 +90,7 @@ class Attempt:
     :ivar action: started, reloaded or restarted; none when not even that came about.
     :ivar done: the command for it succeeded.
     :ivar words: what the command said, or why it could not be given.
+    :ivar accepting: worker processes that accepted connections before the command.
     :ivar lingering: worker processes of before still accept connections.
     :ivar running: the instance runs, or may come to run again.
     """
@@ -100,6 +101,7 @@ class Attempt:
     rows: list[Row] = field(default_factory=list)
     lingering: bool = False
     running: bool = True
+    accepting: set[int] = field(default_factory=set)
 
     @property
     def faults(self) -> list[Row]:
@@ -132,7 +134,7 @@ def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
     hint = _hint(attempt, log)
     if attempt.action in ("started", "restarted") and not (attempt.done and attempt.running):
         return "not_started", f"nginx did not start: {hint}"
-    if only_a_restart(log):
+    if attempt.action == "reloaded" and only_a_restart(log):
         return "restart_needed", (
             f"nginx takes this change only by a restart: {hint} Set grpc_proxy_allow_restart "
             "(allow_restart) for one run; a restart cuts the streams in flight."

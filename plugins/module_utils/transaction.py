@@ -129,7 +129,7 @@ class Transaction:
         state = self._look(complete, expectation)
         rows = self._prover.prove(state.wanted, expectation) if self._holds(state) else []
         if rows and not _faults(rows):
-            return self._unchanged(state, rows)
+            return self._mind_binary(Outcome(False, state.wanted, state.disk, proof=rows))
         diff = difference(state.disk, self._files(state.disk), complete)
         with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
             write(Path(place), complete)
@@ -151,7 +151,7 @@ class Transaction:
         if self._holds(state):
             rows = self._prover.prove(state.wanted, expectation)
             if not _faults(rows):
-                return self._remember(self._unchanged(state, rows), state)
+                return self._remember(Outcome(False, state.wanted, state.disk, proof=rows), state)
         diff = difference(state.disk, self._files(state.disk), files)
         fresh = state.wanted not in self._tree.generations()
         self._tree.stage(files)
@@ -178,6 +178,7 @@ class Transaction:
 
     def _remember(self, outcome: Outcome, state: _State) -> Outcome:
         """Note what was proven and prune; the configuration is live whatever comes of that."""
+        self._mind_binary(outcome)
         try:
             self._tree.note_proven(state.wanted)
             self._tree.prune(self._settings.keep, (state.wanted, state.before))
@@ -225,11 +226,10 @@ class Transaction:
         same = state.disk == state.wanted == state.live
         return state.running and same and self._tree.intact(state.wanted)
 
-    def _unchanged(self, state: _State, rows: list[Row]) -> Outcome:
+    def _mind_binary(self, outcome: Outcome) -> Outcome:
         outdated = self._instance.outdated()
-        return Outcome(
-            False, state.wanted, state.disk, proof=rows, alerts=[outdated] if outdated else []
-        )
+        outcome.alerts += [outdated] if outdated else []
+        return outcome
 
     def _test(self, place: Path, state: _State) -> None:
         accepted, words = self._instance.test(place / "nginx.conf")
@@ -277,7 +277,8 @@ class Transaction:
             return self._follow("restarted", state.wanted, expectation, mark, accepting)
         attempt = self._follow("reloaded", state.wanted, expectation, mark, accepting)
         if self._settings.allow_restart and only_a_restart(self._instance.log_since(mark)):
-            return self._follow("restarted", state.wanted, expectation, mark, accepting)
+            again = self._instance.mark()
+            return self._follow("restarted", state.wanted, expectation, again, accepting)
         return attempt
 
     def _follow(
@@ -300,7 +301,7 @@ class Transaction:
             "restarted": self._instance.restart,
         }
         done, words = commands[action]()
-        attempt = Attempt(action, done, words)
+        attempt = Attempt(action, done, words, accepting=accepting)
         deadline = self._clock() + self._settings.proof_timeout
         look = self._clock() + _LOOK_AT_LOG_S
         pause = 0.005
@@ -351,13 +352,18 @@ class Transaction:
         before = state.before or ""
         if self._tree.current() != before:
             self._tree.swap(before)
-        expectation = self._expectation(before)
-        if not state.running or expectation is None:
+        if not state.running:
             self._instance.stop()
-            return not state.running
+            return True
         action = attempt.action if attempt.action == "restarted" else "reloaded"
         action = action if self._instance.running() else "started"
-        return self._follow(action, before, expectation, self._instance.mark(), set()).proven
+        expectation = self._expectation(before)
+        # Workers from before the swap are those of this generation, where the swap had no effect.
+        accepting = self._instance.workers() - attempt.accepting
+        mark = self._instance.mark()
+        blank = Expectation((), ())
+        back = self._follow(action, before, expectation or blank, mark, accepting)
+        return back.proven and expectation is not None
 
     def _now(self, state: _State, rolled_back: bool, live: str | None) -> str:
         """Say in one sentence what is on disk and what is live."""
