@@ -332,12 +332,15 @@ class Transaction:
             cause = f"{cause} Mind that {outdated}"
         try:
             rolled_back = self._go_back(state, attempt)
-            live = self._live(expectation) if self._instance.running() else None
+        except OSError as error:
+            rolled_back = False
+            cause = f"{cause} The way back failed: {error}."
+        live = self._live(expectation) if self._instance.running() else None
+        try:
             if fresh and state.wanted not in (live, self._tree.current()):
                 self._tree.remove(state.wanted)
         except OSError as error:
-            rolled_back, live = False, self._live(expectation)
-            cause = f"{cause} The way back failed: {error}."
+            cause = f"{cause} Left on disk: generation {state.wanted} ({error})."
         now = self._now(state, rolled_back, live)
         return TransactionError(reason, f"{cause} {now}", log, rolled_back, live, attempt.rows)
 
@@ -359,7 +362,8 @@ class Transaction:
         action = action if self._instance.running() else "started"
         expectation = self._expectation(before)
         # Workers from before the swap are those of this generation, where the swap had no effect.
-        accepting = self._instance.workers() - attempt.accepting
+        own = attempt.accepting if state.live == before else set()
+        accepting = self._instance.workers() - own
         mark = self._instance.mark()
         blank = Expectation((), ())
         back = self._follow(action, before, expectation or blank, mark, accepting)
