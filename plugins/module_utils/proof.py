@@ -134,6 +134,7 @@ class Row:
     :ivar duration_ms: milliseconds for all calls to this listener.
     :ivar fault: one sentence, None when the listener answered as it must.
     :ivar wrong_fallback: the fault is in the fallback of the right generation.
+    :ivar hidden: something answers here that tells no generation at all.
     """
 
     listener: str
@@ -144,11 +145,12 @@ class Row:
     duration_ms: float = 0.0
     fault: str | None = None
     wrong_fallback: bool = False
+    hidden: bool = False
 
     def as_result(self) -> dict[str, Any]:
         """Return the row as a module returns it."""
         result = asdict(self)
-        del result["wrong_fallback"]
+        del result["wrong_fallback"], result["hidden"]
         return result
 
 
@@ -216,6 +218,7 @@ class Prover:
             return
         if row.generation != expected:
             found = f"generation {row.generation}" if row.generation else reply.status_name
+            row.hidden = row.generation is None
             row.fault = f"{row.listener} answers with {found} instead of generation {expected}"
             return
         for method in methods:

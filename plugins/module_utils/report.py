@@ -156,6 +156,11 @@ def _hint(attempt: Attempt, log: Sequence[str]) -> str:
         )
     if severe:
         return first_cause("\n".join(severe))
+    if any(row.hidden for row in attempt.faults):
+        return (
+            "something answers in the place of the proof: look for a return, a rewrite or a "
+            "location in grpc_proxy_snippets."
+        )
     return attempt.words or (
         "nginx wrote nothing of weight to its log; is its master process stopped?"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -275,7 +275,9 @@ class Transaction:
             return self._follow("started", state.wanted, expectation, mark, set())
         if restart:
             return self._follow("restarted", state.wanted, expectation, mark, accepting)
-        attempt = self._follow("reloaded", state.wanted, expectation, mark, accepting)
+        serving = self._expectation(state.live)
+        ours = [listener.name for listener in serving.listeners] if serving else []
+        attempt = self._follow("reloaded", state.wanted, expectation, mark, accepting, ours)
         if self._settings.allow_restart and only_a_restart(self._instance.log_since(mark)):
             again = self._instance.mark()
             return self._follow("restarted", state.wanted, expectation, again, accepting)
@@ -288,12 +290,14 @@ class Transaction:
         expectation: Expectation,
         mark: Mark,
         accepting: set[int],
+        ours: Collection[str] = (),
     ) -> Attempt:
         """Give one command, and poll fast and judge late whether it had its effect.
 
         nginx tries a bind for 2.5 s before it gives up, and starts its new workers 100 ms
         before it tells the old ones to stop. The wait ends at once when the proof holds,
-        when the right generation answers wrongly, or when nginx has said that it gave up.
+        when the right generation answers wrongly, when nginx has said that it gave up, or when
+        a listener that was ``ours`` before tells no generation: it is the new one, in hiding.
         """
         commands = {
             "started": self._instance.start,
@@ -309,7 +313,10 @@ class Transaction:
         while True:
             attempt.rows = self._prover.prove(generation, expectation)
             attempt.lingering = not attempt.faults and bool(self._instance.workers() & accepting)
-            wrong = any(row.wrong_fallback for row in attempt.faults)
+            wrong = any(
+                row.wrong_fallback or (row.hidden and row.listener in ours)
+                for row in attempt.faults
+            )
             if over or wrong or attempt.proven:
                 attempt.running = self._instance.running()
                 return attempt

@@ -279,6 +279,8 @@ ARGUMENTS: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
+        # Paths and modes may be shown; the content may not.
+        "no_log": False,
         "options": file_spec("0600", no_log=True),
     },
     "instance": {

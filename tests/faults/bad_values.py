@@ -149,7 +149,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return dotted names as the data that they stand for; a listener is one of a list."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        outer, _, inner = name.partition(".")
+        outer, _dot, inner = name.partition(".")
         if not inner:
             found[name] = value
         elif outer == "grpc_proxy_listen":
@@ -279,8 +279,10 @@ def _rows() -> dict[str, Case]:
             if number < len(values)
         }
         rows[f"values-{number}"] = Case(
-            {name: value for name, (value, _) in row.items()},
-            complaints=tuple(Complaint(PROXY, name, remedy) for name, (_, remedy) in row.items()),
+            {name: value for name, (value, _remedy) in row.items()},
+            complaints=tuple(
+                Complaint(PROXY, name, remedy) for name, (_value, remedy) in row.items()
+            ),
         )
     return rows
 
@@ -289,11 +291,11 @@ def _oap_values() -> Case:
     return Case(
         oaps={
             f"{PROXY}-{number}": {"oap_address": f"192.0.2.{number + 100}", name: value}
-            for number, (name, value, _) in enumerate(OAP_VALUES)
+            for number, (name, value, _remedy) in enumerate(OAP_VALUES)
         },
         complaints=tuple(
             Complaint(f"{PROXY}-{number}", name, remedy)
-            for number, (name, _, remedy) in enumerate(OAP_VALUES)
+            for number, (name, _value, remedy) in enumerate(OAP_VALUES)
         ),
     )
 

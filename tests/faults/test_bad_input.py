@@ -208,14 +208,14 @@ def test_unfit_nginx_is_refused(proxy: Site, story: Story) -> None:
     """An nginx that cannot be a gRPC proxy is told by what it lacks, and gets no configuration."""
     live = proxy.generation()
     proxies: dict[str, Variables] = {}
-    for name, (stand_in, _) in UNFIT.items():
+    for name, (stand_in, _reason) in UNFIT.items():
         binary = f"/usr/local/sbin/stand-in-{name}"
         proxy.machine.write(binary, stand_in, "0755")
         proxies[name] = {"grpc_proxy_name": f"oap-{name}", "nginx_package_binary": binary}
     before = proxy.machine.listing()
     with proxy.load() as load:
         run = proxy.play_on(proxies)
-    for name, (_, reason) in UNFIT.items():
+    for name, (_stand_in, reason) in UNFIT.items():
         message = run.failure(name).message
         binary = f"/usr/local/sbin/stand-in-{name}"
         for part in (f"{name}: {binary}", reason, "The configuration was not touched"):

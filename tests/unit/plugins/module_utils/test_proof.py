@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Union
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
@@ -203,7 +204,7 @@ def test_damaged_expectation(content: bytes) -> None:
 
 # The prover, over a stand-in for the connection
 
-Answers = Mapping[str, Reply | CallError]
+Answers = Mapping[str, Union[Reply, CallError]]
 
 
 class Dialled(Connection):
