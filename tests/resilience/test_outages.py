@@ -38,8 +38,8 @@ async def during(all_loads: dict[str, Load], seconds: float) -> None:
 
 
 def told(calls: list[Call]) -> Counter[str]:
-    """The statuses of calls, counted."""
-    return Counter(call.code for call in calls)
+    """The statuses of calls and their messages, counted."""
+    return Counter(f"{call.code}: {call.message}" for call in calls)
 
 
 @pytest.mark.parametrize("port", STANDIN_PORTS)
@@ -99,7 +99,7 @@ def test_all_oaps_gone_and_back_is_whole_within_a_second(
             f"{name}: {len(outage)} failed in the outage, whole after {whole:.2f} s, {held[name]}"
         )
         assert outage, f"{name}: nothing failed while every OAP was gone: the fault was not there"
-        assert {call.code for call in outage} == {"UNAVAILABLE"}
+        assert {call.code for call in outage} == {"UNAVAILABLE"}, (name, told(outage))
         assert not load.failed(since=back + 1.0), (name, told(load.failed(since=back + 1.0)))
         assert held[name] == {"OK": HELD}, (name, held[name])
 
