@@ -332,16 +332,19 @@ class Transaction:
         self, state: _State, expectation: Expectation, attempt: Attempt, mark: Mark, fresh: bool
     ) -> TransactionError:
         """Go back to what was there before, then word what happened; never raises."""
-        log = self._instance.log_since(mark)
-        reason, cause = verdict(attempt, log)
-        outdated = self._instance.outdated()
-        if outdated:
-            cause = f"{cause} Mind that {outdated}"
+        trouble = ""
         try:
             rolled_back = self._go_back(state, attempt)
         except OSError as error:
             rolled_back = False
-            cause = f"{cause} The way back failed: {error}."
+            trouble = f" The way back failed: {error}."
+        # Read only now: the journal is slow, and until here the failed configuration may serve.
+        log = self._instance.log_since(mark)
+        reason, cause = verdict(attempt, log)
+        cause += trouble
+        outdated = self._instance.outdated()
+        if outdated:
+            cause = f"{cause} Mind that {outdated}"
         live = self._live(expectation) if self._instance.running() else None
         try:
             if fresh and state.wanted not in (live, self._tree.current()):

@@ -31,8 +31,9 @@ TAKEN = 11801
 SECOND = "oap-second"
 SECOND_PORT = 11900
 RESTART_SECONDS = 10.0
-# A broken generation is live from its reload until its proof has failed and it is rolled back.
-ROLL_BACK_SECONDS = 1.0
+# A broken generation serves until its proof has failed. Found by its answers, that is sooner
+# than by the end of the proof's time.
+ROLL_BACK_SECONDS = 4.0
 COLLECTS = f"location ^~ {COLLECT.rpartition('/')[0]}/ {{ return 204; }}"
 
 
