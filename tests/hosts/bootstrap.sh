@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a bare Debian with git, make and python3 to all that the laboratory needs:
 #   tests/hosts/bootstrap.sh          docker engine, mmdebstrap, JDK, Maven, rsync, Python, .venv
-#   tests/hosts/bootstrap.sh test     Go as well, for the tests' grpc-go client
+#   tests/hosts/bootstrap.sh test     Go and Node.js as well, for clients and agents of the tests
 # What is there is used and left as it is; a run with nothing to do takes a second.
 set -euo pipefail
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
@@ -23,9 +23,11 @@ at_least() { [ -n "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n
 engine_answers() { has docker && timeout 15 docker info >/dev/null 2>&1; }
 java_version() { javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p'; }
 go_version() { go env GOVERSION 2>/dev/null | sed 's/^go//'; }
+node_version() { node --version 2>/dev/null | sed 's/^v//'; }
 
 has_jdk() { has javac && at_least 17 "$(java_version)"; }
 has_go() { has go && at_least 1.19 "$(go_version)"; }
+has_node() { has node && at_least 18.3 "$(node_version)"; }
 has_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
 # --- packages ------------------------------------------------------------------------------------
@@ -44,6 +46,8 @@ has_jdk || want openjdk-17-jdk-headless 'a JDK, 17 or later'
 has_venv || want python3-venv 'the venv module of python3'
 if [ "${1:-}" = test ]; then
   has_go || want golang-go 'Go, 1.19 or later'
+  has_node || want nodejs 'Node.js, 18.3 or later'
+  has npm || want npm 'npm, for the packages of the Node.js client and agent'
 fi
 if ! engine_answers; then
   [ -z "${DOCKER_HOST:-}" ] ||
@@ -80,6 +84,8 @@ if [ ${#packages[@]} -gt 0 ]; then
   has_jdk || die "the javac on the PATH ($(command -v javac)) is older than 17: put a JDK 17 first"
   [ "${1:-}" != test ] || has_go ||
     die "the go on the PATH ($(command -v go)) is older than 1.19: put a later one first"
+  [ "${1:-}" != test ] || has_node ||
+    die "the node on the PATH ($(command -v node)) is older than 18.3: put a later one first"
 fi
 
 # --- docker engine -------------------------------------------------------------------------------

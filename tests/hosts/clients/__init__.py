@@ -1,4 +1,4 @@
-"""One gRPC call, made by grpcio, grpc-go or grpc-java, the three that agents are built on."""
+"""One gRPC call, made by grpcio, grpc-go, grpc-java or grpc-js, which agents are built on."""
 
 import hashlib
 import json
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from tests.hosts import maven
+from tests.hosts import maven, npm
 from tests.hosts.clients.grpcio import call as call_grpcio
 from tests.hosts.clients.outcome import Outcome
+from tests.hosts.clients.tls import Tls, options
 from tests.hosts.paths import BUILD, HERE
 from tests.hosts.progress import LabError, say
 
-__all__ = ["CLIENTS", "Client", "Outcome", "call", "prepare"]
+__all__ = ["CLIENTS", "Client", "Outcome", "Tls", "call", "prepare"]
 
-Client = Literal["grpcio", "go", "java"]
+Client = Literal["grpcio", "go", "java", "node"]
 CLIENTS: tuple[Client, ...] = get_args(Client)
 BUILD_SECONDS = 600
 SPARE_SECONDS = 20
@@ -39,19 +40,25 @@ def call(
     target: str,
     method: str,
     metadata: Mapping[str, str] | None = None,
+    tls: Tls | None = None,
     *,
     stream: bool = False,
     seconds: int = 5,
 ) -> Outcome:
-    """Make one call with an empty message (a client stream: with none) and return its end."""
+    """Make one call with an empty message (a client stream: with none), and return its end."""
     if client == "grpcio":
-        return call_grpcio(target, method, metadata or {}, stream=stream, seconds=seconds)
+        return call_grpcio(target, method, metadata or {}, tls, stream=stream, seconds=seconds)
     timeout = f"{seconds}s" if client == "go" else str(seconds)
     command = [*prepare(client), "-timeout", timeout]
     if stream:
         command.append("-stream")
-    command += [target, method, *(f"{key}={value}" for key, value in (metadata or {}).items())]
-    done = _run(command, seconds + SPARE_SECONDS, f"the {client} client")
+    pairs = [f"{key}={value}" for key, value in (metadata or {}).items()]
+    with options(tls) as over:
+        done = _run(
+            [*command, *over, target, method, *pairs],
+            seconds + SPARE_SECONDS,
+            f"the {client} client",
+        )
     return Outcome(**json.loads(done))
 
 
@@ -59,6 +66,8 @@ def prepare(client: Client) -> list[str]:
     """Build a client unless that was done before, and return the command that runs it."""
     if client == "grpcio":
         return []
+    if client == "node":
+        return npm.program(HERE / "clients" / "node", "client.js")
     program = _PROGRAMS[client]
     home = HERE / "clients" / client
     digest = hashlib.sha256()
@@ -71,7 +80,8 @@ def prepare(client: Client) -> list[str]:
         with tempfile.TemporaryDirectory(dir=target.parent) as work:
             staged = Path(work) / "built"
             _run(program.build(home, staged), BUILD_SECONDS, f"building the {client} client", home)
-            staged.rename(target)
+            if not target.exists():  # else another process was faster
+                staged.rename(target)
     return program.run(target)
 
 

@@ -1,9 +1,14 @@
 // One call on grpc-go, its outcome as one line of JSON:
-// client [-stream] [-timeout 5s] TARGET /package.Service/Method [KEY=VALUE ...]
+// client [-stream] [-timeout 5s]
+//
+//	[-ca FILE [-certificate FILE -key FILE] [-server-name NAME]]
+//	TARGET /package.Service/Method [KEY=VALUE ...]
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -13,6 +18,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -37,9 +43,37 @@ func (raw) Unmarshal(data []byte, message any) error {
 
 func (raw) Name() string { return "proto" }
 
-func call(ctx context.Context, target, method string, stream bool) error {
+// transport is plain text without a CA.
+func transport(ca, certificate, key, serverName string) (credentials.TransportCredentials, error) {
+	if ca == "" {
+		return insecure.NewCredentials(), nil
+	}
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: serverName}
+	if !config.RootCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate", ca)
+	}
+	if certificate != "" {
+		own, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			return nil, err
+		}
+		// Shown to whoever asks, also where the server names other authorities.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &own, nil
+		}
+	}
+	return credentials.NewTLS(config), nil
+}
+
+func call(
+	ctx context.Context, target, method string, stream bool, over credentials.TransportCredentials,
+) error {
 	connection, err := grpc.NewClient("passthrough:///"+target,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(over),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{})))
 	if err != nil {
 		return err
@@ -62,10 +96,19 @@ func call(ctx context.Context, target, method string, stream bool) error {
 func main() {
 	stream := flag.Bool("stream", false, "a client stream without a message, not a unary call")
 	timeout := flag.Duration("timeout", 5*time.Second, "deadline of the call")
+	ca := flag.String("ca", "", "speak TLS, and trust this file of certificates")
+	certificate := flag.String("certificate", "", "the client's own certificate")
+	key := flag.String("key", "", "its key")
+	serverName := flag.String("server-name", "", "the server's name where it is not the target's")
 	flag.Parse()
 	if flag.NArg() < 2 {
 		fmt.Fprintln(os.Stderr, "usage: client [-stream] [-timeout 5s] TARGET METHOD [KEY=VALUE ...]")
 		os.Exit(2)
+	}
+	over, err := transport(*ca, *certificate, *key, *serverName)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 	defer cancel()
@@ -73,7 +116,7 @@ func main() {
 		key, value, _ := strings.Cut(pair, "=")
 		ctx = metadata.AppendToOutgoingContext(ctx, key, value)
 	}
-	outcome := status.Convert(call(ctx, flag.Arg(0), flag.Arg(1), *stream))
+	outcome := status.Convert(call(ctx, flag.Arg(0), flag.Arg(1), *stream, over))
 	line, err := json.Marshal(map[string]any{
 		"code": name(outcome.Code()), "number": uint32(outcome.Code()), "message": outcome.Message(),
 	})
