@@ -2,8 +2,11 @@
 
 import argparse
 import hashlib
+import io
 import sys
+import tarfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +16,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
 
-from tests.hosts import engine, images, machine, oap
+from tests.hosts import certificates, engine, images, machine, oap
 from tests.hosts.progress import LabError, say
 from tests.hosts.spec import PREFIX, Host, Lab, lab_named, labs
 
@@ -88,6 +91,22 @@ def run(container: Container, command: list[str]) -> tuple[int | None, str]:
     ).strip()
 
 
+def put(container: Container, files: Mapping[str, str], mode: int = 0o600) -> None:
+    """Write files of root's (path: text) into a container, running or not.
+
+    Not below /run and /tmp of a Debian host: the engine does not see what is mounted there.
+    """
+    with io.BytesIO() as stream:
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            for path, text in files.items():
+                data = text.encode()
+                entry = tarfile.TarInfo(path.lstrip("/"))
+                entry.size, entry.mode, entry.mtime = len(data), mode, int(time.time())
+                tar.addfile(entry, io.BytesIO(data))
+        if not container.put_archive("/", stream.getvalue()):
+            raise LabError(f"{container.name} does not take {', '.join(files)}")
+
+
 def wait(container: Container, host: Host, seconds: float = BOOT_SECONDS) -> None:
     """Wait until a host works; where it does not, say why and show its last lines."""
     end = time.monotonic() + seconds
@@ -113,10 +132,10 @@ def _image(host: Host) -> str:
 def _settings(host: Host) -> dict[str, Any]:
     """Return how the container of a host is created, beside its image and network."""
     if host.kind == "oap":
-        return {"mem_limit": "1500m"}
+        return {"mem_limit": "1500m", "environment": dict(certificates.environment(host))}
     cgroup = machine.cgroup_for(host.suite)
     return {
-        "command": machine.boot_command(host.container, cgroup),
+        "command": machine.boot_command(host.container, cgroup, host.core),
         "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
         "cgroupns": "host",
@@ -125,11 +144,15 @@ def _settings(host: Host) -> dict[str, Any]:
         "sysctls": {"net.ipv6.conf.all.disable_ipv6": "0"},
         "environment": {"container": "docker"},
         "stop_signal": "SIGRTMIN+3",
+        **({} if host.core is None else {"cpuset_cpus": str(host.core)}),
     }
 
 
 def _recipe(host: Host, tag: str) -> str:
-    text = repr((host, tag, sorted(_settings(host).items(), key=lambda item: item[0])))
+    parts = [host, tag, sorted(_settings(host).items(), key=lambda item: item[0])]
+    if host.tls != "none":
+        parts.append(certificates.authority(host.lab).certificate)
+    text = repr(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -206,6 +229,8 @@ def _start(host: Host, tag: str, recipe: str) -> None:
         detach=True,
         **settings,
     )
+    if host.tls != "none":
+        put(container, certificates.files(host, certificates.of_oap(host)))
     container.start()
     wait(container, host)
     took = time.monotonic() - begin
@@ -223,7 +248,11 @@ def _trouble(container: Container, host: Host) -> str:
         code = container.attrs["State"].get("ExitCode")
         return f"its container is {container.status} (exit code {code})"
     if host.kind == "oap":
-        return oap.trouble(host.address)
+        return oap.trouble(
+            host.address,
+            tls=certificates.tls_to(host),
+            metadata=certificates.metadata_to(host),
+        )
     code, state = run(container, ["systemctl", "is-system-running"])
     return "" if state in BOOTED else f"systemd says {state!r} (exit code {code})"
 

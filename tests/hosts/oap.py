@@ -5,10 +5,13 @@ import datetime
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
+from tests.hosts.clients import grpcio
+from tests.hosts.clients.tls import Tls
 from tests.hosts.progress import LabError
 
 GRPC_PORT = 11800
@@ -30,11 +33,19 @@ query ($duration: Duration!, $service: ID!) {
 """
 
 
-def trouble(address: str, seconds: float = 2.0) -> str:
+def trouble(
+    address: str,
+    seconds: float = 2.0,
+    *,
+    tls: Tls | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> str:
     """Return why this OAP cannot be used yet, or an empty string where it serves."""
+    pairs = tuple((metadata or {}).items())
     try:
-        with grpc.insecure_channel(f"{address}:{GRPC_PORT}") as channel:
-            answer = channel.unary_unary(HEALTH, bytes, bytes)(b"", timeout=seconds)
+        with grpcio.channel(f"{address}:{GRPC_PORT}", tls) as channel:
+            check = channel.unary_unary(HEALTH, bytes, bytes)
+            answer = check(b"", timeout=seconds, metadata=pairs)
     except grpc.RpcError as error:
         return f"gRPC {address}:{GRPC_PORT}: {error.code().name} {error.details()}"
     if answer != SERVING:

@@ -22,6 +22,9 @@ class Host:
     suite: str
     address: str
     address6: str
+    # Of an OAP: whether it speaks TLS to agents, and the token that it demands of them.
+    tls: Literal["none", "server", "mutual"] = "none"
+    token: str = ""
 
     @property
     def container(self) -> str:
@@ -66,6 +69,8 @@ def _lab(name: str, raw: dict[str, Any]) -> Lab:
             suite=values.get("suite", "bookworm"),
             address=str(subnet[values["number"]]),
             address6=str(subnet6[int(str(values["number"]), 16)]),
+            tls=values.get("tls", "none"),
+            token=values.get("token", ""),
         )
         for host, values in raw["hosts"].items()
     )
