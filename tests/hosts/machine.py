@@ -9,6 +9,7 @@ from tests.hosts.spec import PREFIX
 CGROUP = Path("/sys/fs/cgroup")
 # On a machine with cgroup v1 the second hierarchy is mounted here for the hosts that need it.
 CGROUP2 = Path("/run") / f"{PREFIX}-lab" / "cgroup2"
+ONLINE = "/sys/devices/system/cpu/online"
 NEEDS_CGROUP2 = frozenset({"sid"})
 
 
@@ -27,10 +28,18 @@ def cgroup_for(suite: str) -> Path:
     return CGROUP2
 
 
-def boot_command(container: str, cgroup: Path) -> list[str]:
-    """Return what starts systemd in a group of its own, apart from its neighbours'."""
-    if cgroup != CGROUP2:
+def boot_command(container: str, cgroup: Path, core: int | None = None) -> list[str]:
+    """Return what starts systemd in a group of its own, apart from its neighbours'.
+
+    A host of one core is told so where programs look for it.
+    """
+    before = []
+    if core is not None:
+        told = f"/run/{PREFIX}-cores"
+        before = [f"echo {core} > {told}", f"mount --bind {told} {ONLINE}"]
+    if cgroup == CGROUP2:
+        group = f"/sys/fs/cgroup/{container}"
+        before += [f"mkdir -p {group}", f"echo $$ > {group}/cgroup.procs"]
+    if not before:
         return ["/lib/systemd/systemd"]
-    group = f"/sys/fs/cgroup/{container}"
-    enter = f"mkdir -p {group} && echo $$ > {group}/cgroup.procs && exec /lib/systemd/systemd"
-    return ["/bin/sh", "-c", enter]
+    return ["/bin/sh", "-c", " && ".join([*before, "exec /lib/systemd/systemd"])]

@@ -1,6 +1,6 @@
 """labs.yml as data: which hosts a laboratory has, and where each of them is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ class Host:
     # Of an OAP: whether it speaks TLS to agents, and the token that it demands of them.
     tls: Literal["none", "server", "mutual"] = "none"
     token: str = ""
+    # The one core that it has, None for all; not in its text, which says what container is kept.
+    core: int | None = field(default=None, repr=False)
 
     @property
     def container(self) -> str:
@@ -71,6 +73,7 @@ def _lab(name: str, raw: dict[str, Any]) -> Lab:
             address6=str(subnet6[int(str(values["number"]), 16)]),
             tls=values.get("tls", "none"),
             token=values.get("token", ""),
+            core=values.get("core"),
         )
         for host, values in raw["hosts"].items()
     )
