@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hosts import maven
+from tests.hosts.agents.security import named_by_target
+from tests.hosts.clients.tls import Tls
 from tests.hosts.paths import BUILD, HERE
 from tests.hosts.progress import LabError
 
@@ -33,7 +35,9 @@ def prepare_java() -> None:
     _program()
 
 
-def run_java(target: str, service: str, seconds: int = 6) -> JavaReport:
+def run_java(
+    target: str, service: str, seconds: int = 6, *, tls: Tls | None = None, token: str = ""
+) -> JavaReport:
     """Run a Java program under the agent, which reports to the target (address:port)."""
     if shutil.which("java") is None:
         raise LabError("java is missing: run tests/hosts/bootstrap.sh")
@@ -48,6 +52,7 @@ def run_java(target: str, service: str, seconds: int = 6) -> JavaReport:
             "collector.backend_service": target,
             # By default an agent registers with its second heartbeat, after 30 s.
             "collector.heartbeat_period": str(HEARTBEAT_SECONDS),
+            **_security(home, tls, token),
         }
         command = [
             "java",
@@ -94,6 +99,23 @@ def _agent_home(work: Path, jar: Path) -> Path:
     (work / "config" / "agent.config").write_text("logging.level=INFO\n", encoding="utf-8")
     shutil.copy(jar, work / "agent.jar")
     return work
+
+
+def _security(home: Path, tls: Tls | None, token: str) -> dict[str, str]:
+    """Return the settings, their files laid out: the agent takes paths below its own home only."""
+    settings = {"agent.authentication": token} if token else {}
+    if tls is None:
+        return settings
+    named_by_target("Java", tls)
+    settings["agent.force_tls"] = "true"
+    texts = {"ssl_trusted_ca_path": tls.ca}
+    if tls.client:
+        texts |= {"ssl_cert_chain_path": tls.client.chain, "ssl_key_path": tls.client.private_key}
+    for name, text in texts.items():
+        path = home / f"{name}.pem"
+        path.write_text(text, encoding="ascii")
+        settings[f"agent.{name}"] = f"/{path.name}"
+    return settings
 
 
 def _log(home: Path) -> str:
