@@ -71,7 +71,7 @@ molecule: machine-for-tests ## molecule's default scenario: site.yml end to end 
 scenario: machine-for-tests ## One other scenario: make scenario S=distributions
 	@$(PART) 'molecule $(S)' molecule test --scenario-name '$(S)'
 
-bench: machine-for-tests ## Measure how long the playbook takes, and how long a change takes to be live
+bench: machine-for-tests ## Measure how long the playbook and a change take, and what a call costs in the proxy
 	@python -m tests.bench
 
 ##@ Make

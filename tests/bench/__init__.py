@@ -1,1 +1,1 @@
-"""How long the playbook takes, and how long a change takes to be live."""
+"""What is measured, one module a subject; nothing here passes or fails on time."""

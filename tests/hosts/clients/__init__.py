@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,7 +18,7 @@ from tests.hosts.clients.tls import Tls, options
 from tests.hosts.paths import BUILD, HERE
 from tests.hosts.progress import LabError, say
 
-__all__ = ["CLIENTS", "Client", "Outcome", "Tls", "call", "prepare"]
+__all__ = ["CLIENTS", "Client", "Outcome", "Tls", "call", "go_program", "prepare"]
 
 Client = Literal["grpcio", "go", "java", "node"]
 CLIENTS: tuple[Client, ...] = get_args(Client)
@@ -69,20 +69,29 @@ def prepare(client: Client) -> list[str]:
     if client == "node":
         return npm.program(HERE / "clients" / "node", "client.js")
     program = _PROGRAMS[client]
-    home = HERE / "clients" / client
+    return program.run(_built(client, HERE / "clients" / client, program))
+
+
+def go_program(home: Path) -> Path:
+    """Build a Go program of another part of the tests unless that was done before."""
+    sources = tuple(sorted(path.name for path in home.iterdir()))
+    return _built(home.name, home, replace(_PROGRAMS["go"], sources=sources))
+
+
+def _built(name: str, home: Path, program: _Program) -> Path:
     digest = hashlib.sha256()
-    for name in program.sources:
-        digest.update((home / name).read_bytes())
-    target = BUILD / "clients" / f"{client}-{digest.hexdigest()[:12]}"
+    for source in program.sources:
+        digest.update((home / source).read_bytes())
+    target = BUILD / "clients" / f"{name}-{digest.hexdigest()[:12]}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        say(f"building the {client} client")
+        say(f"building the {name} client")
         with tempfile.TemporaryDirectory(dir=target.parent) as work:
             staged = Path(work) / "built"
-            _run(program.build(home, staged), BUILD_SECONDS, f"building the {client} client", home)
+            _run(program.build(home, staged), BUILD_SECONDS, f"building the {name} client", home)
             if not target.exists():  # else another process was faster
                 staged.rename(target)
-    return program.run(target)
+    return target
 
 
 def _java_path(*entries: Path) -> str:
