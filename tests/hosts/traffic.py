@@ -10,6 +10,9 @@ from tests.hosts.arrivals import Arrivals
 from tests.hosts.oap import GRPC_PORT
 from tests.hosts.spec import Host, Lab
 
+# Its start alone takes five seconds where all cores are busy.
+JAVA_SECONDS = 30
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -46,7 +49,12 @@ def send(lab: Lab, proxy: Host, segments: int = 200) -> Traffic:
     run = f"{lab.name}-{proxy.name}-{time.time_ns() // 1_000_000}"
     oaps: Mapping[str, str] = {host.name: host.address for host in lab.of_kind("oap")}
     made = run_python(target, f"python-{run}", segments)
-    lived = run_java(target, f"java-{run}")
+    lived = run_java(
+        target,
+        f"java-{run}",
+        JAVA_SECONDS,
+        until=lambda: bool(arrivals.registered(oaps, f"java-{run}", f"java-{run}-1", seconds=0)),
+    )
     return Traffic(
         proxy=proxy.name,
         python=arrivals.segments(oaps, made.service, made.created),

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.hosts.progress import LabError
 AGENT = "org.apache.skywalking:apm-agent:9.4.0"
 SPARE_SECONDS = 60
 HEARTBEAT_SECONDS = 2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,18 @@ def prepare_java() -> None:
 
 
 def run_java(
-    target: str, service: str, seconds: int = 6, *, tls: Tls | None = None, token: str = ""
+    target: str,
+    service: str,
+    seconds: int = 6,
+    *,
+    tls: Tls | None = None,
+    token: str = "",
+    until: Callable[[], bool] | None = None,
 ) -> JavaReport:
-    """Run a Java program under the agent, which reports to the target (address:port)."""
+    """Run a Java program under the agent, which reports to the target (address:port).
+
+    It lives for the seconds, or until what is waited for has come where that is sooner.
+    """
     if shutil.which("java") is None:
         raise LabError("java is missing: run tests/hosts/bootstrap.sh")
     instance = f"{service}-1"
@@ -64,17 +75,37 @@ def run_java(
             str(seconds),
         ]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False,
-                timeout=seconds + SPARE_SECONDS,
-            )  # fmt: skip
+            code = _lived(command, home, seconds + SPARE_SECONDS, until)
         except subprocess.TimeoutExpired as error:
             raise LabError(f"the Java agent for {target} did not end in time") from error
         log = _log(home)
-    if done.returncode != 0:
-        raise LabError(f"the Java agent for {target} ended with {done.returncode}:\n{done.stderr}")
+        said = (home / "stderr").read_text(encoding="utf-8", errors="replace")
+    if code != 0:
+        raise LabError(f"the Java agent for {target} ended with {code}:\n{said}")
     took = time.monotonic() - begin
     return JavaReport(service, instance, took, log[-4000:])
+
+
+def _lived(command: list[str], home: Path, seconds: float, until: Callable[[], bool] | None) -> int:
+    """Run the program to its end, or to the moment that it is no longer needed."""
+    end = time.monotonic() + seconds
+    with (
+        (home / "stderr").open("wb") as stderr,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as process,
+    ):
+        try:
+            while process.poll() is None:
+                if until is not None and until():
+                    process.terminate()
+                    process.wait(timeout=SPARE_SECONDS)
+                    return 0
+                if time.monotonic() > end:
+                    raise subprocess.TimeoutExpired(command, seconds)
+                time.sleep(POLL_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.kill()
+    return process.returncode
 
 
 def _program() -> Path:
