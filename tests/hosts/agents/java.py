@@ -19,6 +19,7 @@ AGENT = "org.apache.skywalking:apm-agent:9.4.0"
 SPARE_SECONDS = 60
 HEARTBEAT_SECONDS = 2
 POLL_SECONDS = 0.2
+LOG_CHARACTERS = 20_000  # each failure comes with its stack
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run_java(
     if code != 0:
         raise LabError(f"the Java agent for {target} ended with {code}:\n{said}")
     took = time.monotonic() - begin
-    return JavaReport(service, instance, took, log[-4000:])
+    return JavaReport(service, instance, took, log[-LOG_CHARACTERS:])
 
 
 def _lived(command: list[str], home: Path, seconds: float, until: Callable[[], bool] | None) -> int:
