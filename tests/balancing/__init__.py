@@ -1,0 +1,1 @@
+"""How calls fall on the OAPs, by balancing method, counted where they arrive."""
