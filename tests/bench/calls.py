@@ -7,13 +7,13 @@ of them alike; a ratio is taken within a round. Every load is bounded and goes t
 
 import json
 import os
-import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from time import time
 
 from tests.bench import peers
@@ -31,7 +31,8 @@ ROUNDS = 5
 SETTLE_SECONDS = 0.7
 SECONDS = 1.2
 TRIES = 3
-SPARE_SECONDS = 30
+# The load ends by itself long before.
+MOST_SECONDS = 90
 STANDIN_PORTS = (11901, 11902)
 PEER_PORT = 11801
 VARIANT_PORT = 11811
@@ -57,15 +58,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Figures:
-    """One measurement. What it cost is CPU milliseconds of the proxy in 1,000 calls."""
+    """One measurement.
+
+    What it cost is CPU milliseconds of the proxy in 1,000 calls. Own and busy are shares of its
+    core: what the proxy had of it, and what it and all others had.
+    """
 
     cost: float
     p99: float
     rate: float
+    own: float
     busy: float
     made: int
     failed: Mapping[str, int]
     lost: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every call was answered with OK, and has arrived."""
+        return not self.failed and not self.lost
 
 
 Results = dict[Cell, dict[str, list[Figures]]]
@@ -146,31 +157,34 @@ def _figures(
     load: Path, direct: str, oap: Machine, proxy: Machine, row: Row, cell: Cell
 ) -> Figures:
     """Load one proxy once; where its clients were not connected in time, once more."""
+    watch = ["python3", "-c", ON_HOST.read_text(encoding="utf-8"), str(row.pid)]
+    calls = [
+        "taskset", "--cpu-list", str(oap.host.core), str(load), "run",
+        "-clients", str(cell.clients), "-standin", direct, *LOADS[cell.shape],
+    ]  # fmt: skip
+    metadata = [f"{name}={value}" for name, value in row.metadata.items()]
     for attempt in range(1, TRIES + 1):
         begin = time() + SETTLE_SECONDS * attempt
-        moments = (str(begin), str(begin + SECONDS))
+        end = begin + SECONDS
         with options(row.tls) as over, ThreadPoolExecutor(max_workers=1) as pool:
-            source = ON_HOST.read_text(encoding="utf-8")
-            watched = pool.submit(proxy.run, "python3", "-c", source, str(row.pid), *moments)
-            command = [
-                "taskset", "--cpu-list", str(oap.host.core), str(load), "run",
-                "-clients", str(cell.clients), "-begin", moments[0], "-end", moments[1],
-                "-standin", direct, *LOADS[cell.shape], *over, row.target,
-                *(f"{name}={value}" for name, value in row.metadata.items()),
-            ]  # fmt: skip
+            watched = pool.submit(proxy.run, *watch, str(begin), str(end))
+            between = ["-begin", str(begin), "-end", str(end)]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SPARE_SECONDS, check=False
-            )
+                [*calls, *between, *over, row.target, *metadata],
+                capture_output=True, text=True, timeout=MOST_SECONDS, check=False,
+            )  # fmt: skip
             used = json.loads(watched.result())
         if done.returncode == 0:
             break
     else:
-        raise LabError(f"{row.name}: {done.stderr[-2000:]}")
+        raise LabError(f"{row.name}, {cell}: {done.stderr[-2000:]}")
     told = json.loads(done.stdout)
+    share = used["cpu"] / used["seconds"]
     return Figures(
-        cost=used["cpu"] / used["seconds"] * told["seconds"] / max(1, told["calls"]) * 1e6,
+        cost=share * told["seconds"] / max(1, told["calls"]) * 1e6,
         p99=told["p99_ms"],
         rate=told["calls"] / told["seconds"],
+        own=share,
         busy=used["busy"],
         made=told["made"],
         failed=told["failed"],
@@ -179,42 +193,53 @@ def _figures(
 
 
 def _table(rows: list[Row], results: Results) -> str:
-    width = max(len(row.name) for row in rows)
-    reference = rows[0].name
+    first = rows[0].name
     lines = [
-        "Median of the rounds, and their spread. CPU: milliseconds of the proxy in 1,000 calls."
+        "Medians of the rounds (and their spread). CPU: milliseconds of the proxy in 1,000 calls;",
+        "own, all: shares of its core, what the proxy had of it and what it and all others had.",
     ]
     for cell, by_row in results.items():
-        lines += [
-            "",
-            f"{cell.shape}, {cell.clients} clients",
-            f"{'':{width}}  CPU                  to {reference:17}  p99 ms  calls/s  core busy",
-        ]
-        for name, figures in by_row.items():
-            costs = [one.cost for one in figures]
-            base = [one.cost for one in by_row[reference]]
-            ratios = [cost / other for cost, other in zip(costs, base, strict=True)]
-            shown = [_spread(costs, 1), _spread(ratios, 2)] if any(costs) else ["-", "-"]
-            lines.append(
-                f"{name:{width}}  {shown[0]:19}  {shown[1]:20}"
-                f"  {_median(one.p99 for one in figures):6.1f}"
-                f"  {_median(one.rate for one in figures):7.0f}"
-                f"  {_median(one.busy for one in figures):9.0%}"
-            )
-    every = [one for by_row in results.values() for some in by_row.values() for one in some]
-    failed = sum(sum(one.failed.values()) for one in every)
-    lost = sum(one.lost for one in every)
-    lines += ["", f"{sum(one.made for one in every)} calls, {failed} failed, {lost} lost"]
+        head = ("CPU", f"to {first}", "p99 ms", "calls/s", "own", "all")
+        lines += ["", f"{cell.shape}, {cell.clients} clients", _line("", *head)]
+        lines += [_line(name, *_cells(some, by_row[first])) for name, some in by_row.items()]
+    every = [
+        (f"{name}, {cell.shape}, {cell.clients} clients", one)
+        for cell, by_row in results.items()
+        for name, figures in by_row.items()
+        for one in figures
+    ]
+    others = median(one.busy - one.own for _where, one in every)
+    bad = [f"{where}: {one.failed}, {one.lost} lost" for where, one in every if not one.whole]
+    lines += [
+        "",
+        f"{sum(one.made for _where, one in every)} calls, "
+        f"{sum(sum(one.failed.values()) for _where, one in every)} failed, "
+        f"{sum(one.lost for _where, one in every)} lost; "
+        f"other programs had {others:.0%} of the proxies' core",
+        *bad,
+    ]
     table = "\n".join(lines)
-    if failed or lost:
-        raise LabError(f"calls failed, and what failed costs nothing\n{table}")
+    if bad:
+        raise LabError(f"what fails costs nothing: there are calls that failed\n{table}")
     return table
 
 
-def _median(values: Iterable[float]) -> float:
-    return statistics.median(values)
+def _cells(figures: list[Figures], reference: list[Figures]) -> list[str]:
+    costs = [one.cost for one in figures]
+    ratios = [cost / other.cost for cost, other in zip(costs, reference, strict=True)]
+    return [
+        *([_spread(costs, 1), _spread(ratios, 2)] if any(costs) else ["-", "-"]),
+        f"{median(one.p99 for one in figures):.1f}",
+        f"{median(one.rate for one in figures):.0f}",
+        f"{median(one.own for one in figures):.0%}",
+        f"{median(one.busy for one in figures):.0%}",
+    ]
+
+
+def _line(name: str, cost: str, ratio: str, p99: str, rate: str, own: str, busy: str) -> str:
+    return f"{name:24}  {cost:20}  {ratio:18}{p99:>6}  {rate:>7}  {own:>4}  {busy:>4}"
 
 
 def _spread(values: list[float], digits: int) -> str:
-    low, middle, high = min(values), _median(values), max(values)
+    low, middle, high = min(values), median(values), max(values)
     return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
