@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.faults.playbook import Expression
 from tests.hosts.paths import ROOT
 
 ADDRESS = "192.0.2.7"
@@ -50,8 +51,19 @@ GOOD = {
 RAW = frozenset(
     {"grpc_proxy_snippets.main", "grpc_proxy_snippets.http", "grpc_proxy_snippets.server"}
 )
-# Types that Ansible judges before the role begins. White space around them is left out.
+# Types that the specification judges, before a value's meaning is. White space around them is
+# left out.
 CONVERTED = frozenset({"int", "bool", "float"})
+# What is of no such type. To be of any type is what raw means.
+OTHER_TYPES: dict[str, Any] = {
+    "str": ["a list"],
+    "path": ["a list"],
+    "int": "abc",
+    "float": "abc",
+    "bool": "perhaps",
+    "list": "text",
+    "dict": "text",
+}
 
 Oaps = Mapping[str, Mapping[str, Any]]
 
@@ -83,13 +95,11 @@ class Case:
     :ivar settings: variables of the proxy.
     :ivar oaps: the OAPs of its group, None where there is no such group.
     :ivar complaints: all that the role has to say.
-    :ivar words: parts of what Ansible's own validation has to say, where that comes first.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     oaps: Oaps | None = field(default_factory=lambda: {f"{PROXY}-oap": OAP})
     complaints: tuple[Complaint, ...] = ()
-    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,36 +110,38 @@ class Variable:
     kind: str
     choices: tuple[Any, ...]
     default: Any
+    holds: bool
+    """Whether it is made of other variables."""
 
     @property
-    def judged_by_ansible(self) -> bool:
-        """Whether a value of the wrong kind fails before the role begins."""
+    def is_typed(self) -> bool:
+        """Whether a hostile value is refused for its type, before its meaning is judged."""
         return self.kind in CONVERTED or bool(self.choices)
-
-    @property
-    def last_name(self) -> str:
-        """Its name as Ansible's own validation writes it."""
-        return self.name.rpartition(".")[2]
 
 
 def variables(role: str) -> dict[str, Variable]:
     """Return every variable of a role that people set, suboptions by their dotted names."""
+    return {one.name: one for one in _variables("", _options(role)) if not one.holds}
+
+
+def _options(role: str) -> dict[str, Any]:
     path = ROOT / "roles" / role / "meta" / "argument_specs.yml"
     entry = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
-    return {one.name: one for one in _variables("", entry["options"])}
+    options: dict[str, Any] = entry["options"]
+    return options
 
 
 def _variables(prefix: str, options: Mapping[str, Any]) -> Iterator[Variable]:
+    """Every variable at any depth, those that hold others too."""
     for name, spec in options.items():
-        if "options" in spec:
-            yield from _variables(f"{prefix}{name}.", spec["options"])
-        else:
-            yield Variable(
-                prefix + name,
-                spec.get("type", "str"),
-                tuple(spec.get("choices", ())),
-                spec.get("default"),
-            )
+        yield Variable(
+            prefix + name,
+            spec.get("type", "str"),
+            tuple(spec.get("choices", ())),
+            spec.get("default"),
+            "options" in spec,
+        )
+        yield from _variables(f"{prefix}{name}.", spec.get("options", {}))
 
 
 def oap_variables() -> list[str]:
@@ -168,18 +180,17 @@ def _dotted(name: str) -> str:
 def hostile_cases() -> dict[str, Case]:
     """Return for each kind of hostile text one proxy that has it in all of its variables.
 
-    Each complaint stands on its own. What Ansible judges by its type fails before the role
-    begins, and would hide the others: those variables have a proxy of their own, each with
-    another kind of text, which a number is not in any case.
+    What is refused for its type would hide what is refused for its meaning: those variables have
+    a proxy of their own, each with another kind of text, which a number is not in any case.
     """
     settable = [one for one in variables("grpc_proxy").values() if one.name not in RAW]
-    typed = [one for one in settable if one.judged_by_ansible]
-    text = [one for one in settable if not one.judged_by_ansible]
+    typed = [one for one in settable if one.is_typed]
+    text = [one for one in settable if not one.is_typed]
     kinds = itertools.cycle(ending for ending in ENDINGS if ending != "trailing-newline")
     cases = {
         "typed": Case(
             nested({one.name: hostile(one.name, one.default, next(kinds)) for one in typed}),
-            words=tuple(one.last_name for one in typed),
+            complaints=tuple(Complaint(PROXY, _dotted(one.name)) for one in typed),
         )
     }
     for ending in ENDINGS:
@@ -190,6 +201,46 @@ def hostile_cases() -> dict[str, Case]:
             (*(Complaint(PROXY, _dotted(one.name)) for one in text), *complaints),
         )
     return cases
+
+
+def unspecified_cases() -> dict[str, Case]:
+    """Return what no variable is, by its type or by its name, at every depth."""
+    every = list(_variables("", _options("grpc_proxy")))
+    leaves = [one for one in every if not one.holds and one.kind in OTHER_TYPES]
+    holders = [one for one in every if one.holds]
+    # Beside a name that is right, so that a misspelt one is all that is wrong.
+    wrong = {one.name: _misspelt(one.name) for one in every}
+    top = {wrong[one.name]: one.default for one in every if "." not in one.name}
+    deep = {wrong[one.name]: "" for one in every if "." in one.name}
+    return {
+        "types": Case(
+            nested({one.name: OTHER_TYPES[one.kind] for one in leaves}),
+            # The name of the group is one of those variables: there are no OAPs for it.
+            None,
+            tuple(Complaint(PROXY, _dotted(one.name)) for one in leaves),
+        ),
+        "holders": Case(
+            {one.name: OTHER_TYPES[one.kind] for one in holders if "." not in one.name},
+            complaints=tuple(
+                Complaint(PROXY, one.name, "; give a ") for one in holders if "." not in one.name
+            ),
+        ),
+        "misspelt": Case(
+            {**nested(deep), **top},
+            complaints=tuple(
+                Complaint(PROXY, _dotted(bad), f"did you mean {good if '.' not in good else last}?")
+                for good, bad in wrong.items()
+                for last in [good.rpartition(".")[2]]
+            ),
+        ),
+    }
+
+
+def _misspelt(name: str) -> str:
+    """Return a dotted name whose last part has its second letter, behind a prefix, doubled."""
+    outer, dot, inner = name.rpartition(".")
+    begin = len("grpc_proxy_") if inner.startswith("grpc_proxy_") else 0
+    return f"{outer}{dot}{inner[: begin + 2]}{inner[begin + 1 :]}"
 
 
 def _hostile_oaps(ending: str) -> tuple[dict[str, dict[str, Any]], list[Complaint]]:
@@ -262,7 +313,7 @@ PROXY_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "grpc_proxy_connect_timeout": ("give a time", ("500", 5, "0s", "5", "1w", "soon", "ms")),
     "grpc_proxy_answer_timeout": ("give a time", ("-5s", "5 s", "1.5s", True, "5S", "1e3s", "0")),
     "grpc_proxy_stream_timeout": ("give a time", ("", "1 hour", None, "1h30m", "h", "-1h", 0)),
-    "grpc_proxy_drain_timeout": ("give a time", ("60 s", "forever", "+1s", [], {}, "1y", "s")),
+    "grpc_proxy_drain_timeout": ("give a time", ("60 s", "forever", "+1s", "1 s", "s1", "1y", "s")),
     "grpc_proxy_worker_connections": ("from 64 to", (0, -1, 10_000_000, 63)),
     "grpc_proxy_keep_generations": ("from 2 to", (1, 0, -5, 10_000)),
     "grpc_proxy_proof_timeout": ("from 4 to", (0, 3, -1, 86_400)),
@@ -351,25 +402,43 @@ def single_cases() -> dict[str, Case]:
         "listen-name": _listen(
             [{"address": "localhost", "port": 11800}], "[0].address", "give an IPv4 or IPv6"
         ),
-        "listen-misspelt": Case(
-            {"grpc_proxy_listen": [{"prot": 11800}]},
-            words=("grpc_proxy_listen.prot", "Supported parameters include: address, port"),
+        "listen-misspelt": _listen(
+            [{"prot": 11800}], "[0].prot", "did you mean port? (known: address, port"
         ),
-        "listen-no-port": Case(
-            {"grpc_proxy_listen": [{"address": "192.0.2.1"}]},
-            words=("missing required arguments: port", "grpc_proxy_listen"),
+        "listen-no-port": _listen(
+            [{"address": "192.0.2.1"}], "[0].port", "missing; give a whole number"
         ),
-        "listen-port-abc": Case(
-            {"grpc_proxy_listen": [{"port": "abc"}]},
-            words=("port", "grpc_proxy_listen", "unable to convert to int"),
+        "listen-port-abc": _listen([{"port": "abc"}], "[0].port", "'abc'; give a whole number"),
+        "listen-number": _listen([11800], "[0]", "11800; give a dictionary of address, port"),
+        "listen-undefined": _listen(
+            [{"port": Expression("{{ the_port }}")}], "[0].port", "'the_port' is undefined; define"
         ),
-        "install-elsewhere": Case(
-            {"grpc_proxy_install": "snap"},
-            words=("grpc_proxy_install must be one of: package", "got: snap"),
+        "balance-undefined": _proxy(
+            "grpc_proxy_balance",
+            {"hash": Expression("{{ the_hash.key }}")},
+            "'the_hash' is undefined; define",
+            ".hash",
         ),
-        "snippet-misspelt": Case(
-            {"grpc_proxy_snippets": {"location": "deny all;"}},
-            words=("grpc_proxy_snippets.location", "include: http, main, server"),
+        "expression-broken": _proxy(
+            "grpc_proxy_name", Expression("{% for %}"), "; give what can be read"
+        ),
+        "install-elsewhere": _proxy("grpc_proxy_install", "snap", "'snap'; choose one of package"),
+        "snippet-misspelt": _proxy(
+            "grpc_proxy_snippets",
+            {"location": "deny all;"},
+            "not known; known: main, http, server",
+            ".location",
+        ),
+        "variable-misspelt": _proxy(
+            "grpc_proxy_lisen", [{"port": 1}], "did you mean grpc_proxy_listen?"
+        ),
+        "variable-unknown": _proxy("grpc_proxy_zzz", 1, "not known; known: grpc_proxy_install, "),
+        "oap-variable-misspelt": Case(
+            oaps={first: {"oap_adress": ADDRESS, "oap_of_my_own": 1}, second: {"oap_prot": 11801}},
+            complaints=(
+                Complaint(first, "oap_adress", "did you mean oap_address?"),
+                Complaint(second, "oap_prot", "did you mean oap_port?"),
+            ),
         ),
         "snippet-with-nul": _proxy(
             "grpc_proxy_snippets", {"server": "deny all;\0"}, "as text", ".server"
@@ -381,7 +450,7 @@ def cases() -> dict[str, Case]:
     """Return every case by the name of its proxy."""
     return {
         f"bad-{name}": _named(f"bad-{name}", case)
-        for name, case in {**single_cases(), **hostile_cases()}.items()
+        for name, case in {**single_cases(), **unspecified_cases(), **hostile_cases()}.items()
     }
 
 
@@ -397,5 +466,4 @@ def _named(proxy: str, case: Case) -> Case:
             Complaint(one.host.replace(PROXY, proxy), one.variable, one.remedy)
             for one in case.complaints
         ),
-        case.words,
     )

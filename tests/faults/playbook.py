@@ -89,8 +89,8 @@ class Run:
         return found[-1]
 
 
-class Unsafe(str):
-    """Text that Ansible must not read as an expression."""
+class Expression(str):
+    """Text that Ansible must read as an expression."""
 
     __slots__ = ()
 
@@ -105,7 +105,12 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     return dumper.represent_scalar(tag, str(value), style='"')
 
 
+def _expression(dumper: yaml.SafeDumper, value: Expression) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style='"')
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(Expression, _expression)
 
 
 def inventory(

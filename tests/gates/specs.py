@@ -44,6 +44,11 @@ TYPES: dict[str, tuple[type, ...]] = {
     "dict": (dict,),
     "raw": (object,),
 }
+# What plugins/plugin_utils/specification.py holds a value against, and what is for people alone.
+HELD = frozenset({"type", "elements", "options", "choices", "required", "default", "no_log"})
+TOLD = frozenset({"description", "version_added"})
+# Where the names of host variables stand without being read.
+KNOWN_IN = "plugins/plugin_utils/specification.py"
 CODE = re.compile(r"`([^`]+)`")
 CELL_END = re.compile(r"(?<!\\)\|")
 FENCED_YAML = re.compile(r"^```ya?ml\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -146,7 +151,7 @@ def _is(type_name: str, value: object) -> bool:
 
 
 def incomplete_options(role: Role) -> Iterator[str]:
-    """An option, at any depth, that says no type, no elements or nothing at all."""
+    """An option, at any depth, that says no type, no elements, nothing, or what nobody holds."""
     for options in role.entry_points.values():
         for name, option in options.items():
             yield from _incomplete(f"{role.name}: {name}", option)
@@ -161,6 +166,8 @@ def _incomplete(where: str, option: dict[str, Any]) -> Iterator[str]:
         yield f"{where} has no type, or one that Ansible does not know"
     if option.get("type") == "list" and "elements" not in option:
         yield f"{where} is a list and does not say of what"
+    for key in sorted(option.keys() - HELD - TOLD):
+        yield f"{where} has {key}, which the preflight does not hold"
     for name, inner in (option.get("options") or {}).items():
         yield from _incomplete(f"{where}.{name}", inner)
 
@@ -257,8 +264,8 @@ def unknown_in_use(root: Path) -> Iterator[str]:
 
 def host_variables_without_use(root: Path) -> Iterator[str]:
     """A host variable that is documented and that nothing reads."""
-    readers = [*_using(root), *root.glob("plugins/**/*.py")]
-    text = "\n".join(path.read_text(encoding="utf-8") for path in readers)
+    readers = {*_using(root), *root.glob("plugins/**/*.py")} - {root / KNOWN_IN}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(readers))
     for name in sorted(HOST_VARIABLES):
         if not re.search(rf"\b{name}\b", text):
             yield f"{name} is documented, and no role, plugin or playbook reads it"

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.specification import (
+    OAP_VARIABLES,
+)
 
 from tests.gates import specs, tree
 
@@ -143,6 +146,12 @@ DRIFTS = {
         "elements: str, default: [], description: Who may.",
         "default: [], description: Who may.",
         "grpc_proxy: grpc_proxy_allow is a list and does not say of what",
+    ),
+    "an option with what the preflight does not hold": (
+        SPECS,
+        "elements: str, default: [], description: Who may.",
+        "elements: str, aliases: [allow], default: [], description: Who may.",
+        "grpc_proxy: grpc_proxy_allow has aliases, which the preflight does not hold",
     ),
     "a variable without a row": (
         "README.md",
@@ -304,6 +313,32 @@ def test_documentation_and_use(check: Callable[[Path], Iterable[str]]) -> None:
     """This collection's documentation and use of variables agree with the specifications."""
     faults = list(check(tree.ROOT))
     assert not faults, "\n".join(faults)
+
+
+def test_a_list_of_names_reads_none_of_them(collection: Path) -> None:
+    """A host variable is not in use because the preflight knows its name."""
+    path = collection / specs.KNOWN_IN
+    path.write_text('KNOWN = ("oap_weight",)\n', encoding="utf-8")
+    template = collection / TEMPLATE
+    text = template.read_text(encoding="utf-8")
+    template.write_text(text.replace("{{ h.oap_weight }}", ""), encoding="utf-8")
+
+    assert specs.drift(collection) == [
+        "oap_weight is documented, and no role, plugin or playbook reads it"
+    ]
+
+
+def test_the_preflight_knows_every_host_variable() -> None:
+    """A misspelt one is told by the name that was meant."""
+    assert set(OAP_VARIABLES) == specs.HOST_VARIABLES
+
+
+@pytest.mark.parametrize("role", specs.roles(tree.ROOT), ids=lambda role: role.name)
+def test_entry_points_take_the_same(role: specs.Role) -> None:
+    """What the preflight holds for main holds for each entry point that has the variable."""
+    main = role.entry_points["main"]
+    for options in role.entry_points.values():
+        assert options == {name: main[name] for name in options}
 
 
 def test_there_are_roles() -> None:
