@@ -16,7 +16,7 @@ description:
   - Reads the output of C(nginx -V).
 options:
   _input:
-    description: The output.
+    description: The output; null where there is no nginx.
     type: str
     required: true
 """
@@ -24,7 +24,7 @@ options:
 EXAMPLES = r"""
 - name: Fail unless this nginx can be a gRPC proxy
   ansible.builtin.assert:
-    that: (shown.stderr | skywalking.oap_proxy.nginx_build).missing == []
+    that: (host.build | skywalking.oap_proxy.nginx_build).missing == []
 """
 
 RETURN = r"""

@@ -15,21 +15,17 @@ NEEDED_WITH = ("http_v2_module",)
 NEEDED_NOT_WITHOUT = ("http_grpc_module", "http_map_module", "http_rewrite_module")
 
 
-def read_build(text: str) -> dict[str, Any]:
+def read_build(text: str | None) -> dict[str, Any]:
     """Return version, modules left out, and what is missing for a gRPC proxy.
 
-    :param text: output of ``nginx -V``.
+    :param text: output of ``nginx -V``, None where there is no nginx.
     :returns: ``version`` (empty when there was none), ``with`` and ``without`` (names of
         modules), and ``missing`` (sentences, empty when the build will do).
     """
-    found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", text)
-    if not found:
-        return {
-            "version": "",
-            "with": [],
-            "without": [],
-            "missing": ["it does not tell its version"],
-        }
+    found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", text or "")
+    if text is None or not found:
+        fault = "it is not there" if text is None else "it does not tell its version"
+        return {"version": "", "with": [], "without": [], "missing": [fault]}
     version = tuple(int(part) for part in found.groups())
     chosen = sorted(set(re.findall(r"--with-(\w+_module)", text)))
     without = sorted(set(re.findall(r"--without-(\w+)", text)))

@@ -179,6 +179,31 @@ def test_no_h2_to_be_had(hosts: Lab, pinned: Machine, tmp_path: Path, story: Sto
     }  # fmt: skip
 
 
+def test_mask_of_a_killed_run(pinned: Machine, tmp_path: Path, hosts: Lab, story: Story) -> None:
+    """A mask that a killed run left on nginx.service is taken away; a person's mask stays."""
+    oaps = {host.name: {"oap_address": host.address} for host in hosts.of_kind("oap")}
+    path = inventory(
+        tmp_path / "inventory.yml",
+        {"proxy": {"ansible_host": pinned.name}},
+        {"skywalking_oap": oaps},
+    )
+    play(path).changed("proxy")
+    pinned.run("systemctl", "enable", "nginx.service")
+    pinned.run("ln", "-s", "../../../dev/null", "/etc/systemd/system/nginx.service")
+    pinned.run("systemctl", "daemon-reload")
+    assert pinned.unit("nginx.service", "LoadState") == {"LoadState": "masked"}
+    assert play(path).changed("proxy") == 1
+    assert pinned.unit("nginx.service", "LoadState", "ActiveState", "UnitFileState") == {
+        "LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"
+    }  # fmt: skip
+    story.tell("mask of a killed run on nginx.service", "- (taken away)", "the usual one")
+
+    pinned.run("systemctl", "mask", "nginx.service")
+    assert play(path).changed("proxy") == 0
+    assert pinned.unit("nginx.service", "LoadState") == {"LoadState": "masked"}
+    pinned.run("systemctl", "unmask", "nginx.service")
+
+
 def test_hostile_binary_is_refused(pinned: Machine, tmp_path: Path) -> None:
     """The path of nginx reaches the unit: what is no path of a program is told by its variable."""
     values = {

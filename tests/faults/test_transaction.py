@@ -28,6 +28,16 @@ from tests.faults.site import (
 
 MODULE = "skywalking.oap_proxy.nginx_config"
 TAKEN = 11801
+UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
+# What runs on the controller alone.
+ON_CONTROLLER = {
+    *(
+        f"ansible.builtin.{name}"
+        for name in (
+            "assert", "debug", "include_role", "include_vars", "set_fact", "validate_argument_spec"
+        )
+    ),
+}  # fmt: skip
 SECOND = "oap-second"
 SECOND_PORT = 11900
 RESTART_SECONDS = 10.0
@@ -157,6 +167,42 @@ def test_fallback_overridden(
     with proxy.load() as load:
         steady(load)
     none_lost(load)
+
+
+def test_unchanged_run(proxy: Site) -> None:
+    """A run with nothing to do asks the host once, compares, and reaches the OAPs; no more."""
+    proxy.have_usual()
+    run = proxy.play()
+    assert run.changed() == 0
+    names = ("nginx_facts", "nginx_config", "grpc_probe")
+    ran = [one.module for one in run.results if one.module not in ON_CONTROLLER]
+    assert ran == [f"skywalking.oap_proxy.{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("disturb", "heal"),
+    [
+        pytest.param(f"echo '# more' >> {UNIT_FILE}", 1, id="unit-edited"),
+        pytest.param(f"rm {UNIT_FILE} && systemctl daemon-reload", 1, id="unit-removed"),
+        pytest.param(f"chmod 0666 /etc/logrotate.d/{UNIT}", 1, id="mode"),
+        pytest.param(f"systemctl disable {UNIT}", 1, id="disabled"),
+        pytest.param(
+            f"rm /etc/systemd/system/multi-user.target.wants/{UNIT}.service", 1, id="not-at-boot"
+        ),
+        pytest.param(f"touch {UNIT_FILE}", 0, id="unit-not-read"),
+    ],
+)
+def test_unit_that_was_disturbed(proxy: Site, disturb: str, heal: int) -> None:
+    """What somebody did to the unit's files is healed, and systemd knows of it."""
+    live = proxy.have_usual()
+    machine = proxy.machine
+    before = machine.listing()
+    machine.run("sh", "-c", disturb)
+    assert proxy.play().changed() == heal
+    assert differences(before, machine.listing()) == {}
+    assert machine.run("systemctl", "is-enabled", UNIT) == "enabled"
+    assert machine.unit(UNIT, "NeedDaemonReload") == {"NeedDaemonReload": "no"}
+    assert proxy.generation() == live
 
 
 def test_stopped_instance(proxy: Site, story: Story) -> None:

@@ -45,6 +45,7 @@ NEEDED = {
     "plugins/module_utils/transaction.py",
     "plugins/modules/grpc_probe.py",
     "plugins/modules/nginx_config.py",
+    "plugins/modules/nginx_facts.py",
     "roles/grpc_proxy/defaults/main.yml",
     "roles/grpc_proxy/meta/argument_specs.yml",
     "roles/grpc_proxy/tasks/main.yml",
@@ -218,7 +219,7 @@ def test_installed_files_are_whole(installed: Installed) -> None:
     assert "Successfully verified" in output
 
 
-@pytest.mark.parametrize("module", ["nginx_config", "grpc_probe"])
+@pytest.mark.parametrize("module", ["nginx_config", "nginx_facts", "grpc_probe"])
 def test_module_documents_itself(installed: Installed, module: str) -> None:
     """ansible-doc shows what each option of a module is for, and an example."""
     output = installed.run("ansible-doc", "--json", "-t", "module", f"{NAME}.{module}")

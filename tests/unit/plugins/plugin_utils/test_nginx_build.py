@@ -35,6 +35,11 @@ def test_no_version(text: str) -> None:
     }
 
 
+def test_no_nginx() -> None:
+    """Where there is none, that is said."""
+    assert read_build(None)["missing"] == ["it is not there"]
+
+
 @pytest.mark.parametrize(
     ("version", "old"),
     [
