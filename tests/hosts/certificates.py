@@ -13,7 +13,9 @@ A real OAP, by experiment with 10.1.0:
 """
 
 import fcntl
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.hosts import pki
 from tests.hosts.clients.tls import Tls
@@ -23,6 +25,7 @@ from tests.hosts.spec import Host
 
 # Every OAP's certificate says this name too: one name serves for all that a proxy balances.
 OAP_NAME = "oap.example"
+PROXY_NAMES = ("proxy.example", "named.example")
 CORE_PORT = 11801
 CHAIN, KEY, CLIENT_CA = "/oap/tls/chain.pem", "/oap/tls/key.pem", "/oap/tls/client-ca.pem"
 # An authority that ends sooner is made anew: no run lasts that long.
@@ -96,3 +99,17 @@ def environment(host: Host) -> Mapping[str, str]:
             "SW_RECEIVER_GRPC_SSL_TRUSTED_CAS_PATH": CLIENT_CA,
         }
     return settings
+
+
+def write_for_proxies(lab: str, folder: Path) -> None:
+    """Write what a proxy with TLS and client certificates is configured with, as files."""
+    own = authority(lab)
+    proxy = own.server(*PROXY_NAMES)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "chain.pem").write_text(proxy.chain, encoding="ascii")
+    (folder / "key.pem").write_text(proxy.private_key, encoding="ascii")
+    (folder / "ca.pem").write_text(own.certificate, encoding="ascii")
+
+
+if __name__ == "__main__":
+    write_for_proxies(sys.argv[1], Path(sys.argv[2]))

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import io
+import subprocess
 import sys
 import tarfile
 import time
@@ -83,12 +84,14 @@ def container_of(host: Host) -> Container:
     return container
 
 
-def run(container: Container, command: list[str]) -> tuple[int | None, str]:
+def run(container: Container, command: list[str]) -> tuple[int, str]:
     """Run a command in a host and return its exit code and all it printed."""
-    code, output = container.exec_run(command)
-    return code, b"".join((output,) if isinstance(output, bytes) else output).decode(
-        errors="replace"
-    ).strip()
+    # Not by docker-py, which now and then loses the beginning of what is printed.
+    done = subprocess.run(
+        ["docker", "exec", str(container.name), *command],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode(errors="replace").strip()
 
 
 def put(container: Container, files: Mapping[str, str], mode: int = 0o600) -> None:

@@ -68,9 +68,11 @@ class Authority:
         key: KeyKind = "ec",
         validity: Validity = "now",
         password: str = "",
+        organization: str = "",
     ) -> Identity:
         """Sign a client's certificate with this common name."""
-        return self._sign(name, ExtendedKeyUsageOID.CLIENT_AUTH, (), key, validity, password)
+        purpose = ExtendedKeyUsageOID.CLIENT_AUTH
+        return self._sign(name, purpose, (), key, validity, password, organization)
 
     def intermediate(self, name: str, *, key: KeyKind = "ec") -> "Authority":
         """Sign the certificate of an authority below this one."""
@@ -110,10 +112,11 @@ class Authority:
         key: KeyKind,
         validity: Validity,
         password: str,
+        organization: str = "",
     ) -> Identity:
         made = _make_key(key)
         builder = (
-            _builder(name, made, validity)
+            _builder(name, made, validity, organization)
             .issuer_name(_parsed(self.certificate).subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -151,12 +154,14 @@ def _authority_builder(name: str, key: _Key) -> x509.CertificateBuilder:
     )
 
 
-def _builder(name: str, key: _Key, validity: Validity) -> x509.CertificateBuilder:
+def _builder(
+    name: str, key: _Key, validity: Validity, organization: str = ""
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     since, until = (now + datetime.timedelta(days=days) for days in DAYS[validity])
     return (
         x509.CertificateBuilder()
-        .subject_name(_named(name))
+        .subject_name(_named(name, organization))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(since)
@@ -179,8 +184,9 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+def _named(name: str, organization: str = "") -> x509.Name:
+    within = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    return x509.Name([*within, x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _general(name: str) -> x509.GeneralName:
