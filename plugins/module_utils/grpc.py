@@ -11,6 +11,7 @@ Protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -57,6 +58,42 @@ class CallError(Exception):
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How a connection is secured.
+
+    :ivar server_name: name asked for (SNI) and verified; none is asked for when empty.
+    :ivar verify: hold the server's certificate against ``ca`` and the name.
+    :ivar ca: path of the authorities' certificates; the system's when empty.
+    :ivar certificate: path of a client certificate; none is shown when empty.
+    :ivar private_key: path of its key; in the same file when empty.
+    """
+
+    server_name: str = ""
+    verify: bool = True
+    ca: str = ""
+    certificate: str = ""
+    private_key: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """Return the settings for Python's ssl.
+
+        :raises OSError: when a file cannot be read or is none of its kind.
+        """
+        if self.verify:
+            context = ssl.create_default_context(cafile=self.ca or None)
+        else:
+            # The system's authorities take longer to load than the call.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.certificate:
+            # Without a passphrase OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(self.certificate, self.private_key or None, lambda: "")
+        context.set_alpn_protocols(["h2"])
+        return context
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """Where a call goes.
 
@@ -64,12 +101,14 @@ class Endpoint:
     :ivar port: TCP port.
     :ivar authority: value of ``:authority``; address and port when empty.
     :ivar source: address to connect from; the kernel's choice when empty.
+    :ivar tls: how the connection is secured; clear text when None.
     """
 
     address: str
     port: int
     authority: str = ""
     source: str = ""
+    tls: Tls | None = None
 
     @property
     def name(self) -> str:
@@ -146,6 +185,8 @@ class Connection:
 
     :param endpoint: where to connect.
     :param timeout: seconds for the connection, and again for each call.
+    :ivar alpn: protocol agreed on in the TLS handshake; None in clear text.
+    :ivar peer_certificate: the server's certificate in DER; empty in clear text.
     :raises CallError: when the connection cannot be made.
     """
 
@@ -154,6 +195,8 @@ class Connection:
         self.timeout = timeout
         self._data = b""
         self._unsent = b""
+        self.alpn: str | None = None
+        self.peer_certificate = b""
         source = (endpoint.source, 0) if endpoint.source else None
         try:
             self._socket = socket.create_connection(
@@ -162,10 +205,23 @@ class Connection:
         except (OSError, UnicodeError) as error:
             raise CallError(f"cannot connect to {endpoint.name}: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if endpoint.tls:
+            self._secure(endpoint.tls)
         self._http2 = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=True, header_encoding="latin-1")
         )
         self._http2.initiate_connection()
+
+    def _secure(self, tls: Tls) -> None:
+        plain = self._socket
+        try:
+            secured = tls.context().wrap_socket(plain, server_hostname=tls.server_name or None)
+        except (OSError, ValueError) as error:
+            plain.close()
+            raise CallError(f"no TLS with {self.endpoint.name}: {error}") from error
+        self._socket = secured
+        self.alpn = secured.selected_alpn_protocol()
+        self.peer_certificate = secured.getpeercert(binary_form=True) or b""
 
     def __enter__(self) -> Connection:
         return self
@@ -192,7 +248,7 @@ class Connection:
         stream = self._http2.get_next_available_stream_id()
         headers = [
             (":method", "POST"),
-            (":scheme", "http"),
+            (":scheme", "https" if self.endpoint.tls else "http"),
             (":path", method),
             (":authority", self.endpoint.authority or self.endpoint.name),
             ("te", "trailers"),
@@ -276,15 +332,3 @@ def _fields(headers: Iterable[tuple[Any, Any]]) -> dict[str, str]:
 def _status_given(reply: Reply) -> bool:
     """A reset that follows a complete answer (NO_ERROR, say) does not undo the answer."""
     return reply.grpc_status is not None
-
-
-def call(
-    endpoint: Endpoint,
-    method: str,
-    timeout: float,
-    metadata: Mapping[str, str] | None = None,
-    message: bytes = b"",
-) -> Reply:
-    """Make one call on a connection of its own; see :meth:`Connection.call`."""
-    with Connection(endpoint, timeout) as connection:
-        return connection.call(method, metadata, message)

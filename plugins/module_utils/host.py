@@ -26,7 +26,7 @@ _TYPES = (
     (stat.S_ISLNK, "link"),
 )
 _UNIT = ("LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload")
-_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+_PUBLIC = ("-----BEGIN CERTIFICATE-----", "-----BEGIN X509 CRL-----")
 _SECRET = "PRIVATE KEY"  # noqa: S105
 
 
@@ -179,6 +179,6 @@ def _public(name: str) -> str:
         raise ValueError(f"it cannot be read: {error.strerror}") from error
     if _SECRET in text:
         raise ValueError("it holds a private key")
-    if _CERTIFICATE not in text:
-        raise ValueError("it holds no certificate in PEM")
+    if not any(kind in text for kind in _PUBLIC):
+        raise ValueError("it holds no certificate and no list of revoked ones in PEM")
     return text

@@ -3,26 +3,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a listener must answer before a configuration counts as live.
 
-On a fresh connection to every listener: the id of the generation, then one call for each
-method with the probe metadata that forces it, in its own location, to a dead upstream.
-Those must come back as UNAVAILABLE in the one shape that every gRPC client reads so.
+On a fresh connection to every listener: over TLS the certificate, then the id of the generation,
+then one call for each method with the probe metadata that forces it, in its own location, to
+a dead upstream. Those must come back as UNAVAILABLE in the one shape that every gRPC client
+reads so. Last, what must be refused is: the OAPs' own bus, a call without a token.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
+    STATUS_NAMES,
     UNAVAILABLE,
     CallError,
     Connection,
     Endpoint,
     Reply,
+    Tls,
 )
 
 GENERATION_METHOD = "/-/oap-proxy/generation"
@@ -36,29 +42,70 @@ Dial = Callable[[Endpoint, float], Connection]
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A call that must be refused by the proxy itself.
+
+    :ivar method: ``/package.Service/Method``.
+    :ivar statuses: numbers of the gRPC statuses that will do.
+    """
+
+    method: str
+    statuses: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Listener:
     """One address and port on which the proxy listens.
 
     :ivar address: as in nginx's ``listen``; a wildcard is asked over its loopback address.
     :ivar port: TCP port.
+    :ivar tls: whether it speaks TLS.
+    :ivar server_name: name that it is asked by, of several that share the socket.
+    :ivar certificate: what it must show: the SHA-256 of a certificate in hexadecimal digits, or
+        the absolute path of one on the host, which may be renewed there.
+    :ivar refusals: calls that it must refuse to the host itself.
     """
 
     address: str
     port: int
+    tls: bool = False
+    server_name: str = ""
+    certificate: str = ""
+    refusals: tuple[Refusal, ...] = ()
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Listener:
+        """Read one from a proof.json, also from one of a version that knew less."""
+        known = dict(data)
+        refusals = tuple(
+            Refusal(item["method"], tuple(item["statuses"])) for item in known.pop("refusals", ())
+        )
+        return cls(**known, refusals=refusals)
 
     @property
     def name(self) -> str:
-        """Address and port as nginx writes them."""
-        return Endpoint(self.address, self.port).name
+        """Address and port as nginx writes them, and the name asked for."""
+        asked = f" ({self.server_name})" if self.server_name else ""
+        return Endpoint(self.address, self.port).name + asked
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the host itself reaches this listener."""
+        """Where the host itself reaches this listener.
+
+        The certificate is compared as a whole, so it is not verified by an authority as well.
+        """
         parsed = ipaddress.ip_address(self.address)
-        if not parsed.is_unspecified:
-            # From the very address: of several, the kernel may take another one.
-            return Endpoint(self.address, self.port, source=self.address)
-        return Endpoint("::1" if parsed.version == 6 else "127.0.0.1", self.port)
+        address, source = self.address, self.address
+        if parsed.is_unspecified:
+            address, source = "::1" if parsed.version == 6 else "127.0.0.1", ""
+        # Otherwise from the very address: of several, the kernel may take another one.
+        tls = Tls(self.server_name, verify=False) if self.tls else None
+        return Endpoint(address, self.port, self.server_name, source, tls)
+
+    @property
+    def socket(self) -> Listener:
+        """Address and port alone: the socket that several names may share."""
+        return Listener(self.address, self.port)
 
     @property
     def wildcard(self) -> tuple[int, int]:
@@ -90,10 +137,13 @@ class Expectation:
 
     @classmethod
     def from_json(cls, content: bytes) -> Expectation:
-        """Read a proof.json."""
+        """Read a proof.json.
+
+        :raises KeyError, TypeError, ValueError: for one that is not of this kind.
+        """
         data = json.loads(content)
         return cls(
-            tuple(Listener(item["address"], item["port"]) for item in data["listeners"]),
+            tuple(Listener.from_data(item) for item in data["listeners"]),
             tuple(data["methods"]),
             tuple(data["secrets"]),
         )
@@ -119,7 +169,41 @@ class Expectation:
 def _sockets(listeners: Sequence[Listener]) -> set[Listener]:
     """The sockets that nginx opens: a wildcard listener covers the single addresses."""
     wide = {listener.wildcard for listener in listeners if listener.is_wildcard}
-    return {item for item in listeners if item.is_wildcard or item.wildcard not in wide}
+    return {item.socket for item in listeners if item.is_wildcard or item.wildcard not in wide}
+
+
+def fingerprint(pem: str) -> str:
+    """Return the SHA-256 of the first certificate in a text, in hexadecimal digits.
+
+    :raises ValueError: when there is none.
+    """
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    first = pem[pem.find(begin) :]
+    if begin not in first or end not in first:
+        raise ValueError("no certificate in PEM")
+    whole = first[: first.index(end)] + end
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(whole)).hexdigest()
+
+
+def certificate_fault(expected: str, shown: bytes) -> str | None:
+    """Say why the certificate that a listener showed is not the one that it must; None if it is.
+
+    :param expected: as :attr:`Listener.certificate`.
+    :param shown: the certificate in DER.
+    """
+    if not expected:
+        return None
+    wanted = expected
+    if expected.startswith("/"):
+        try:
+            wanted = fingerprint(Path(expected).read_text(encoding="utf-8", errors="replace"))
+        except (OSError, ValueError) as error:
+            return f"cannot be held against {expected}: {error}"
+    found = hashlib.sha256(shown).hexdigest()
+    if found == wanted:
+        return None
+    source = f" of {expected}" if expected != wanted else ""
+    return f"shows the certificate {found[:12]} instead of {wanted[:12]}{source}"
 
 
 @dataclass
@@ -133,7 +217,7 @@ class Row:
     :ivar trailers_only: of the same call.
     :ivar duration_ms: milliseconds for all calls to this listener.
     :ivar fault: one sentence, None when the listener answered as it must.
-    :ivar wrong_fallback: the fault is in the fallback of the right generation.
+    :ivar wrong_answer: the right generation answers a forced or a forbidden call wrongly.
     :ivar hidden: something answers here that tells no generation at all.
     """
 
@@ -144,13 +228,13 @@ class Row:
     trailers_only: bool | None = None
     duration_ms: float = 0.0
     fault: str | None = None
-    wrong_fallback: bool = False
+    wrong_answer: bool = False
     hidden: bool = False
 
     def as_result(self) -> dict[str, Any]:
         """Return the row as a module returns it."""
         result = asdict(self)
-        del result["wrong_fallback"], result["hidden"]
+        del result["wrong_answer"], result["hidden"]
         return result
 
 
@@ -188,39 +272,46 @@ class Prover:
 
     def live(self, expectation: Expectation) -> str | None:
         """Return the id that every listener answers with; None when they do not agree."""
-        ids = {self._row(listener, None, ()).generation for listener in expectation.listeners}
+        ids = {self._row(listener, None, None).generation for listener in expectation.listeners}
         return ids.pop() if len(ids) == 1 else None
 
     def prove(self, generation: str, expectation: Expectation) -> list[Row]:
         """Return one row a listener; the proof holds when no row has a fault."""
-        return [
-            self._row(listener, generation, expectation.methods)
-            for listener in expectation.listeners
-        ]
+        return [self._row(listener, generation, expectation) for listener in expectation.listeners]
 
-    def _row(self, listener: Listener, expected: str | None, methods: Sequence[str]) -> Row:
+    def _row(
+        self, listener: Listener, generation: str | None, expectation: Expectation | None
+    ) -> Row:
         row = Row(listener.name)
         try:
             with self._dial(listener.endpoint, self._timeout) as connection:
-                self._ask(connection, row, expected, methods)
+                self._ask_generation(connection, row, generation)
+                if expectation and not row.fault:
+                    self._compare_certificate(connection, row, listener)
+                if expectation and not row.fault:
+                    self._force_fallback(connection, row, expectation.methods)
+                if expectation and not row.fault:
+                    self._demand_refusals(connection, row, listener.refusals)
         except CallError as error:
             row.fault = str(error)
         row.duration_ms = round(row.duration_ms, 3)
         return row
 
-    def _ask(
-        self, connection: Connection, row: Row, expected: str | None, methods: Sequence[str]
-    ) -> None:
+    def _ask_generation(self, connection: Connection, row: Row, expected: str | None) -> None:
         reply = connection.call(GENERATION_METHOD)
         row.duration_ms += reply.duration_ms
         row.generation = reply.headers.get(GENERATION_HEADER)
-        if expected is None:
-            return
-        if row.generation != expected:
+        if expected is not None and row.generation != expected:
             found = f"generation {row.generation}" if row.generation else reply.status_name
             row.hidden = row.generation is None
             row.fault = f"{row.listener} answers with {found} instead of generation {expected}"
-            return
+
+    def _compare_certificate(self, connection: Connection, row: Row, listener: Listener) -> None:
+        if listener.tls:
+            wrong = certificate_fault(listener.certificate, connection.peer_certificate)
+            row.fault = f"{row.listener} {wrong}" if wrong else None
+
+    def _force_fallback(self, connection: Connection, row: Row, methods: Sequence[str]) -> None:
         for method in methods:
             reply = connection.call(method, {PROBE_HEADER: PROBE_UNAVAILABLE})
             row.duration_ms += reply.duration_ms
@@ -229,9 +320,24 @@ class Prover:
             row.trailers_only = reply.trailers_only
             wrong = unavailable_fault(reply)
             if wrong:
-                row.wrong_fallback = True
+                row.wrong_answer = True
                 row.fault = (
                     f"{row.listener} answers {method} without a live OAP in a way that not every "
                     f"gRPC client reads as UNAVAILABLE: {wrong}"
+                )
+                return
+
+    def _demand_refusals(
+        self, connection: Connection, row: Row, refusals: Sequence[Refusal]
+    ) -> None:
+        for refusal in refusals:
+            reply = connection.call(refusal.method)
+            row.duration_ms += reply.duration_ms
+            if reply.grpc_status not in refusal.statuses:
+                wanted = " or ".join(STATUS_NAMES[status] for status in refusal.statuses)
+                row.wrong_answer = True
+                row.fault = (
+                    f"{row.listener} answers {refusal.method}, which it must refuse, with "
+                    f"{reply.status_name} instead of {wanted}"
                 )
                 return

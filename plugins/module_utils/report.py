@@ -22,6 +22,11 @@ _TAKEN = re.compile(r"bind\(\) to (\S+) failed \(98:")
 _SEVERE = re.compile(r"\[(crit|alert|emerg)\]")
 # A zone of a limit with another key under the same name: the running master refuses it.
 _ONLY_RESTART = re.compile(r"uses the .* key while previously it used")
+# Words of OpenSSL's that say little, and what they come down to.
+_MEANINGS = {
+    "key values mismatch": "The private key does not fit its certificate.",
+    "bad password read": "The private key is encrypted; give it without a passphrase.",
+}
 
 
 @dataclass
@@ -120,15 +125,16 @@ def only_a_restart(log: Iterable[str]) -> bool:
 
 
 def first_cause(words: str) -> str:
-    """Return nginx's own first line of weight, as a sentence."""
+    """Return nginx's own first line of weight, as a sentence, and what it means."""
     lines = [line for line in words.splitlines() if "[emerg]" in line] or words.splitlines()
     text = _PREFIX.sub("", lines[0]) if lines else "it gave no reason"
-    return text.rstrip(".") + "."
+    meanings = [meaning for part, meaning in _MEANINGS.items() if part in text]
+    return " ".join([text.rstrip(".") + ".", *meanings])
 
 
 def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
     """Return reason and cause of a failure, the cause as sentences with the thing to do next."""
-    wrong = [row for row in attempt.faults if row.wrong_fallback]
+    wrong = [row for row in attempt.faults if row.wrong_answer]
     if wrong:
         return "fallback", f"{wrong[0].fault}. {_remedy(wrong[0])}"
     hint = _hint(attempt, log)
@@ -173,8 +179,8 @@ def _remedy(row: Row) -> str:
             "let them allow the host's own addresses."
         )
     return (
-        "Something in the configuration overrides the fallback: look for an error_page, a "
-        "location, a return or a rewrite in grpc_proxy_snippets."
+        "Something in the configuration overrides what the proxy answers: look for an error_page, "
+        "a location, a return or a rewrite in grpc_proxy_snippets."
     )
 
 

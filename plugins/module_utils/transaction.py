@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -314,8 +314,7 @@ class Transaction:
             attempt.rows = self._prover.prove(generation, expectation)
             attempt.lingering = not attempt.faults and bool(self._instance.workers() & accepting)
             wrong = any(
-                row.wrong_fallback or (row.hidden and row.listener in ours)
-                for row in attempt.faults
+                row.wrong_answer or (row.hidden and row.listener in ours) for row in attempt.faults
             )
             if over or wrong or attempt.proven:
                 attempt.running = self._instance.running()
@@ -397,7 +396,7 @@ class Transaction:
 def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
     """Add the file that lets a later run prove this generation."""
     secrets = tuple(sorted(item.path for item in files if item.secret))
-    told = Expectation(expectation.listeners, expectation.methods, secrets)
+    told = replace(expectation, secrets=secrets)
     complete = [*files, File(PROOF_FILE, told.to_json())]
     try:
         check(complete)

@@ -15,8 +15,8 @@ version_added: 0.1.0
 author:
   - The skywalking.oap_proxy authors (@skywalking)
 description:
-  - Makes one call over clear-text HTTP/2 on a connection of its own, and returns status,
-    headers and trailers as they came on the wire.
+  - Makes one call over HTTP/2, in clear text or TLS, on a connection of its own, and returns
+    status, headers and trailers as they came on the wire.
   - Changes nothing, and runs in check mode too.
 options:
   address:
@@ -35,6 +35,26 @@ options:
     description: Value of C(:authority). Address and port when empty.
     type: str
     default: ""
+  tls:
+    description: Whether to speak TLS.
+    type: bool
+    default: false
+  validate_certs:
+    description: Whether to hold the server's certificate against O(ca) and O(server_name).
+    type: bool
+    default: true
+  ca:
+    description: Path of the authorities' certificates on the host. The system's when left out.
+    type: path
+  server_name:
+    description: Name to ask for and to verify. O(address) when left out.
+    type: str
+  certificate:
+    description: Path of a client certificate on the host.
+    type: path
+  private_key:
+    description: Path of its key. In the same file when left out.
+    type: path
   method:
     description: The method, C(/package.Service/Method).
     type: str
@@ -122,6 +142,14 @@ messages:
   returned: when an answer came
   type: list
   elements: str
+alpn:
+  description: Protocol agreed on in the TLS handshake; null in clear text.
+  returned: when an answer came
+  type: str
+peer_certificate:
+  description: The server's certificate in PEM; null in clear text.
+  returned: when an answer came
+  type: str
 duration_ms:
   description: Milliseconds for the call.
   returned: when an answer came
@@ -130,6 +158,7 @@ duration_ms:
 
 import base64
 import binascii
+import ssl
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -137,9 +166,10 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
     STATUS_NAMES,
     CallError,
+    Connection,
     Endpoint,
     Reply,
-    call,
+    Tls,
 )
 
 ARGUMENTS: dict[str, Any] = {
@@ -147,6 +177,13 @@ ARGUMENTS: dict[str, Any] = {
     "port": {"type": "int", "required": True},
     "source": {"type": "str", "default": ""},
     "authority": {"type": "str", "default": ""},
+    "tls": {"type": "bool", "default": False},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca": {"type": "path"},
+    "server_name": {"type": "str"},
+    "certificate": {"type": "path"},
+    # A path, which is no secret.
+    "private_key": {"type": "path", "no_log": False},
     "method": {"type": "str", "required": True},
     "metadata": {"type": "dict", "default": {}},
     "request": {"type": "str", "default": ""},
@@ -155,7 +192,23 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def result(reply: Reply) -> dict[str, Any]:
+def endpoint_from(options: dict[str, Any]) -> Endpoint:
+    """Return where the call goes."""
+    tls = None
+    if options["tls"]:
+        tls = Tls(
+            options["server_name"] or options["address"],
+            options["validate_certs"],
+            options["ca"] or "",
+            options["certificate"] or "",
+            options["private_key"] or "",
+        )
+    return Endpoint(
+        options["address"], options["port"], options["authority"], options["source"], tls
+    )
+
+
+def result(reply: Reply, alpn: str | None, certificate: bytes) -> dict[str, Any]:
     """Return a reply as a module returns it."""
     return {
         "changed": False,
@@ -167,6 +220,8 @@ def result(reply: Reply) -> dict[str, Any]:
         "trailers": reply.trailers,
         "trailers_only": reply.trailers_only,
         "messages": [base64.b64encode(item).decode() for item in reply.messages],
+        "alpn": alpn,
+        "peer_certificate": ssl.DER_cert_to_PEM_cert(certificate) if certificate else None,
         "duration_ms": reply.duration_ms,
     }
 
@@ -182,25 +237,25 @@ def main() -> None:
     unknown = sorted(set(options["expect"]) - set(STATUS_NAMES))
     if unknown:
         module.fail_json(msg=f"expect: {unknown[0]!r} is no gRPC status; one of {STATUS_NAMES}.")
-    endpoint = Endpoint(
-        options["address"], options["port"], options["authority"], options["source"]
-    )
+    endpoint = endpoint_from(options)
     metadata = {name.lower(): str(value) for name, value in options["metadata"].items()}
     try:
         message = base64.b64decode(options["request"], validate=True)
-        reply = call(endpoint, options["method"], options["timeout"], metadata, message)
+        with Connection(endpoint, options["timeout"]) as connection:
+            reply = connection.call(options["method"], metadata, message)
     except binascii.Error as error:
         module.fail_json(msg=f"request: not base64: {error}")
     except CallError as error:
         module.fail_json(msg=str(error), grpc_status=None, grpc_status_name="no answer")
+    answer = result(reply, connection.alpn, connection.peer_certificate)
     if reply.status_name not in options["expect"]:
         detail = f": {reply.grpc_message}" if reply.grpc_message else ""
         module.fail_json(
             msg=f"{endpoint.name} answered {options['method']} with {reply.status_name}{detail}; "
             f"expected {' or '.join(options['expect'])}.",
-            **result(reply),
+            **answer,
         )
-    module.exit_json(**result(reply))
+    module.exit_json(**answer)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ description:
     reloads the instance, and proves on every listener that the new configuration answers.
   - The proof is the id of the generation, told by the running configuration itself on a fresh
     connection, and for each of O(methods) a call that is forced to a dead upstream, which must
-    come back as C(UNAVAILABLE) in the one shape that every gRPC client reads so.
+    come back as C(UNAVAILABLE) in the one shape that every gRPC client reads so; over TLS the
+    certificate too, and then that each of O(listeners[].refusals) is refused.
   - When the proof fails, the generation before is swapped back, reloaded and proven, and the
     module fails with the reason and with nginx's own words.
 options:
@@ -103,6 +104,35 @@ options:
         description: TCP port.
         type: int
         required: true
+      tls:
+        description: Whether it speaks TLS.
+        type: bool
+        default: false
+      server_name:
+        description: Name to ask it by, where several share the socket.
+        type: str
+        default: ""
+      certificate:
+        description:
+          - The certificate that it must show, as a path of O(files) or as an absolute path on the
+            host. Not compared when empty.
+        type: str
+        default: ""
+      refusals:
+        description: Calls that the proxy itself must refuse to the host itself.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          method:
+            description: The method, C(/package.Service/Method).
+            type: str
+            required: true
+          statuses:
+            description: Names of the gRPC statuses that will do.
+            type: list
+            elements: str
+            required: true
   methods:
     description:
       - gRPC methods whose fallback is forced on every listener, C(/package.Service/Method).
@@ -241,12 +271,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
+    H2_IMPORT_ERROR,
+    STATUS_NAMES,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     Expectation,
     Listener,
     Prover,
+    Refusal,
+    fingerprint,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
@@ -301,6 +336,18 @@ ARGUMENTS: dict[str, Any] = {
         "options": {
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
+            "tls": {"type": "bool", "default": False},
+            "server_name": {"type": "str", "default": ""},
+            "certificate": {"type": "str", "default": ""},
+            "refusals": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "method": {"type": "str", "required": True},
+                    "statuses": {"type": "list", "elements": "str", "required": True},
+                },
+            },
         },
     },
     "methods": {"type": "list", "elements": "str", "required": True},
@@ -326,30 +373,71 @@ def files_from(options: list[dict[str, str]], secret: bool) -> list[File]:
     return files
 
 
-def expectation_from(options: dict[str, Any]) -> Expectation:
+def expectation_from(options: dict[str, Any], files: list[File]) -> Expectation:
     """Return what the configuration must answer.
 
-    :raises TransactionError: when nothing would be proven, or an address is none.
+    :raises TransactionError: when nothing would be proven, or an option makes no sense.
     """
     if not options["listeners"] or not options["methods"]:
         raise TransactionError(
             "rejected", "listeners and methods: give at least one of each, else nothing is proven."
         )
     return Expectation(
-        tuple(listener_from(item) for item in options["listeners"]), tuple(options["methods"])
+        tuple(listener_from(item, files) for item in options["listeners"]),
+        tuple(options["methods"]),
     )
 
 
-def listener_from(option: dict[str, Any]) -> Listener:
+def listener_from(option: dict[str, Any], files: list[File]) -> Listener:
     """Return one listener.
 
-    :raises TransactionError: when its address is none.
+    :raises TransactionError: when its address is none, or its certificate is not there.
     """
     try:
         ipaddress.ip_address(option["address"])
     except ValueError as error:
         raise TransactionError("rejected", f"listeners: address: {error}.") from error
-    return Listener(option["address"], option["port"])
+    return Listener(
+        option["address"],
+        option["port"],
+        option["tls"],
+        option["server_name"],
+        certificate_from(option["certificate"], files),
+        tuple(refusal_from(item) for item in option["refusals"]),
+    )
+
+
+def certificate_from(place: str, files: list[File]) -> str:
+    """Return what a listener must show, as the proof compares it.
+
+    :param place: path of one of the files, or an absolute path on the host.
+    :raises TransactionError: when there is no certificate among the files.
+    """
+    if not place or place.startswith("/"):
+        return place
+    held = {item.path: item.content.decode() for item in files}
+    try:
+        return fingerprint(held.get(place, ""))
+    except ValueError as error:
+        raise TransactionError(
+            "rejected", f"listeners: certificate: {place!r} of the files: {error}."
+        ) from error
+
+
+def refusal_from(option: dict[str, Any]) -> Refusal:
+    """Return one call that must be refused.
+
+    :raises TransactionError: for a status that gRPC does not know.
+    """
+    unknown = sorted(set(option["statuses"]) - set(STATUS_NAMES))
+    if unknown or not option["statuses"]:
+        raise TransactionError(
+            "rejected",
+            f"listeners: refusals: statuses: {unknown or option['statuses']} is no list of names "
+            "of gRPC statuses.",
+        )
+    numbers = tuple(STATUS_NAMES.index(name) for name in option["statuses"])
+    return Refusal(option["method"], numbers)
 
 
 def missing(instance: dict[str, str | None]) -> list[str]:
@@ -364,7 +452,7 @@ def run(module: AnsibleModule) -> Outcome:
     """Run the transaction, or its check; return its outcome."""
     options = module.params
     files = files_from(options["files"], False) + files_from(options["secrets"], True)
-    expectation = expectation_from(options)
+    expectation = expectation_from(options, files)
     transaction = Transaction(
         Tree(options["root"]),
         from_options(options["instance"], module.run_command),
@@ -389,9 +477,25 @@ def run(module: AnsibleModule) -> Outcome:
     )
 
 
+class Module(AnsibleModule):
+    """Tells the host's log of its call without the content of any file.
+
+    Ansible logs a nested option as one piece of text with its line ends escaped, in which it does
+    not find a secret of several lines again: a private key would stand in the journal.
+    """
+
+    def __init__(self) -> None:
+        AnsibleModule.__init__(self, argument_spec=ARGUMENTS, supports_check_mode=True)
+
+    def _log_invocation(self) -> None:
+        kinds = ("files", "secrets")
+        counts = ", ".join(f"{len(self.params[kind])} {kind}" for kind in kinds)
+        AnsibleModule.log(self, f"Invoked with root={self.params['root']}, {counts}")
+
+
 def main() -> None:
     """Arguments in, one result out."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = Module()
     began = time.monotonic()
 
     def spent() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from types import TracebackType
@@ -179,10 +180,16 @@ class StagedServer:
 
     :param script: what to do with a connection; it is closed when the script returns.
     :param address: loopback address to listen on.
+    :param tls: how connections are secured; clear text when None.
+    :ivar refused: why connections were given up in the TLS handshake.
     """
 
-    def __init__(self, script: Script, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, script: Script, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
         self._script = script
+        self._tls = tls
+        self.refused: list[str] = []
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listening = socket.create_server((address, 0), family=family)
         self.address = address
@@ -200,10 +207,20 @@ class StagedServer:
                     return
                 self.connections += 1
                 connected.settimeout(SHORT_S)
-                try:
-                    self._script(Peer(connected))
-                except Exception as error:  # noqa: BLE001 - told to the test at the end
-                    self._troubles.append(error)
+                self._serve(connected)
+
+    def _serve(self, connected: socket.socket) -> None:
+        if self._tls:
+            try:
+                connected = self._tls.wrap_socket(connected, server_side=True)
+            except OSError as error:
+                self.refused.append(str(error))
+                return
+        with connected:
+            try:
+                self._script(Peer(connected))
+            except Exception as error:  # noqa: BLE001 - told to the test at the end
+                self._troubles.append(error)
 
     def __enter__(self) -> StagedServer:
         self._thread.start()

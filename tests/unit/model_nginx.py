@@ -6,8 +6,9 @@ each command says, what the error log says, and what every listener answers. Whe
 
 What nginx reads in a configuration, the model reads in the words of nginx.conf:
 ``refused`` is not accepted by the test, ``unstartable`` is accepted and never serves,
-``wrong-fallback`` answers the forced calls as the widely copied snippet does, ``key-NAME`` is
-the key of a limit's zone, which only a restart exchanges for another one.
+``wrong-fallback`` answers the forced calls as the widely copied snippet does, ``open-bus`` passes
+the calls on that must be refused, ``key-NAME`` is the key of a limit's zone, which only a restart
+exchanges for another one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -40,6 +41,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Expectation,
     Listener,
     Prover,
+    Refusal,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
@@ -433,19 +435,28 @@ class Answering(Connection):
         if method == GENERATION_METHOD:
             headers = {**GRPC, "grpc-status": "0", GENERATION_HEADER: loaded.generation}
             return Reply(200, headers, trailers_only=True, duration_ms=0.1)
+        if metadata is None:
+            assert method == BUS
+            # Passed on, it finds no OAP alive here.
+            status = "14" if "open-bus" in loaded.words else "12"
+            headers = {**GRPC, "grpc-status": status}
+            return Reply(200, headers, trailers_only=True, duration_ms=0.1)
         assert metadata == {PROBE_HEADER: "unavailable"}
         if "wrong-fallback" in loaded.words:
             return Reply(204, {"grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
         return Reply(200, {**GRPC, "grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
 
 
+BUS = "/RemoteService/call"
+REFUSALS = (Refusal(BUS, (12,)),)
 LISTENERS = (Listener("0.0.0.0", 11800),)
 METHODS = ("/skywalking.v3.ManagementService/keepAlive", "/one.Other/stream")
 
 
 def expecting(*listeners: Listener, methods: tuple[str, ...] = METHODS) -> Expectation:
-    """Return what a configuration with these listeners must answer."""
-    return Expectation(listeners or LISTENERS, methods)
+    """Return what a configuration with these listeners must answer, and refuse."""
+    refusing = tuple(replace(item, refusals=REFUSALS) for item in listeners or LISTENERS)
+    return Expectation(refusing, methods)
 
 
 def configuration(words: str = "", key: str = "KEY", mode: int = 0o600) -> list[File]:

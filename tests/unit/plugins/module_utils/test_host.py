@@ -250,8 +250,11 @@ def test_certificate(tmp_path: Path) -> None:
         (PEM.encode() + b"-----BEGIN PRIVATE KEY-----\nMIIE\n", "it holds a private key"),
         (PEM.encode() + b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "it holds a private key"),
         (b"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n", "it holds a private key"),
-        (b"root:*:19000:0:99999:7:::\n", "it holds no certificate in PEM"),
-        (b"", "it holds no certificate in PEM"),
+        (
+            b"root:*:19000:0:99999:7:::\n",
+            "it holds no certificate and no list of revoked ones in PEM",
+        ),
+        (b"", "it holds no certificate and no list of revoked ones in PEM"),
         (b"\x30\x82\xff\xff", "it is no text"),
     ],
 )

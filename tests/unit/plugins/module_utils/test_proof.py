@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Union
 
@@ -12,6 +15,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     Connection,
     Endpoint,
     Reply,
+    Tls,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     GENERATION_HEADER,
@@ -21,13 +25,20 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Expectation,
     Listener,
     Prover,
+    Refusal,
     Row,
+    certificate_fault,
+    fingerprint,
     unavailable_fault,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.h2_server import HEADERS, Headers, Peer, StagedServer
+from tests.unit.inventories import server
+from tests.unit.tls_files import serving_context
 
 ID, OTHER_ID = "3f9c1a20b7e4", "0123456789ab"
 ONE, TWO = "/skywalking.v3.ManagementService/keepAlive", "/skywalking.v3.EventService/collect"
@@ -174,10 +185,42 @@ def test_clashes(before: list[Listener], after: list[Listener], clashing: list[s
     assert new.clashes(old) == clashing
 
 
+def test_clashes_of_names_on_one_socket() -> None:
+    """TLS, and names that share a socket, change no socket."""
+    secured = [Listener("0.0.0.0", 1, True, name) for name in ("a", "b")]
+    assert Expectation(tuple(secured), ()).clashes(Expectation((W4,), ())) == []
+    assert Expectation((W4,), ()).clashes(Expectation(tuple(secured), ())) == []
+    single = Expectation((Listener("10.0.0.1", 1, True, "a"),), ())
+    assert single.clashes(Expectation(tuple(secured), ())) == ["10.0.0.1:1"]
+
+
+def test_how_a_listener_is_asked() -> None:
+    """By its name, over TLS that is compared and not verified."""
+    named = Listener("0.0.0.0", 1, True, "proxy.example")
+    assert named.name == "0.0.0.0:1 (proxy.example)"
+    assert named.endpoint == Endpoint(
+        "127.0.0.1", 1, "proxy.example", "", Tls("proxy.example", verify=False)
+    )
+    assert Listener("0.0.0.0", 1, False, "proxy.example").endpoint.tls is None
+    assert Listener("0.0.0.0", 1, False, "proxy.example").endpoint.authority == "proxy.example"
+
+
+REFUSALS = st.builds(
+    Refusal, st.text(max_size=20), st.lists(st.integers(0, 16), max_size=3).map(tuple)
+)
 EXPECTATIONS = st.builds(
     Expectation,
     st.lists(
-        st.builds(Listener, st.ip_addresses().map(str), st.integers(1, 65535)), max_size=4
+        st.builds(
+            Listener,
+            st.ip_addresses().map(str),
+            st.integers(1, 65535),
+            st.booleans(),
+            st.text(max_size=9),
+            st.text(max_size=9),
+            st.lists(REFUSALS, max_size=3).map(tuple),
+        ),
+        max_size=4,
     ).map(tuple),
     st.lists(st.text(max_size=20), max_size=4).map(tuple),
     st.lists(st.text(max_size=20), max_size=4).map(tuple),
@@ -192,9 +235,42 @@ def test_expectation_round_trip(expectation: Expectation, other: Expectation) ->
     assert expectation.clashes(expectation) == []
 
 
+BEFORE_TLS = b"""\
+{
+  "listeners": [{"address": "0.0.0.0", "port": 11800}, {"address": "::", "port": 11800}],
+  "methods": ["/skywalking.v3.EventService/collect"],
+  "secrets": ["tls/key.pem"]
+}
+"""
+
+
+def test_expectation_of_the_version_before() -> None:
+    """What knew neither TLS nor refusals is read as such."""
+    assert Expectation.from_json(BEFORE_TLS) == Expectation(
+        (Listener("0.0.0.0", 11800), Listener("::", 11800)),
+        ("/skywalking.v3.EventService/collect",),
+        ("tls/key.pem",),
+    )
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{}", b'{"listeners": [], "methods": []}', b'{"listeners": [{}]}', b"\xff"],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"listeners": [], "methods": []}',
+        b'{"listeners": [{}]}',
+        b"\xff",
+        BEFORE_TLS.replace(b"port", b"harbour"),
+        BEFORE_TLS.replace(b'{"address": "::", "port": 11800}', b"7"),
+        BEFORE_TLS.replace(b'{"address": "::", "port": 11800}', b'"::"'),
+        BEFORE_TLS.replace(b'{"address": "::", "port": 11800}', b"null"),
+        *(
+            BEFORE_TLS.replace(b'"port": 11800}]', b'"port": 11800, "refusals": ' + wrong + b"}]")
+            for wrong in (b"7", b"[7]", b'["a"]', b"[{}]", b'[{"method": "a", "statuses": 7}]')
+        ),
+    ],
 )
 def test_damaged_expectation(content: bytes) -> None:
     """What is no whole proof.json is one of the errors that a transaction takes for none."""
@@ -205,6 +281,7 @@ def test_damaged_expectation(content: bytes) -> None:
 # The prover, over a stand-in for the connection
 
 Answers = Mapping[str, Union[Reply, CallError]]
+SHOWN = ssl.PEM_cert_to_DER_cert(server().certificate)
 
 
 class Dialled(Connection):
@@ -213,6 +290,7 @@ class Dialled(Connection):
     def __init__(self, answers: Answers, asked: list[tuple[str, Mapping[str, str] | None]]) -> None:
         self.answers = answers
         self.asked = asked
+        self.peer_certificate = SHOWN
 
     def __exit__(
         self,
@@ -294,7 +372,7 @@ def test_proof_of_another_generation() -> None:
     assert row.generation == OTHER_ID
     expected = f"answers with generation {OTHER_ID} instead of generation {ID}"
     assert row.fault == f"0.0.0.0:11800 {expected}"
-    assert not row.wrong_fallback
+    assert not row.wrong_answer
 
 
 def test_proof_of_a_stranger() -> None:
@@ -303,7 +381,7 @@ def test_proof_of_a_stranger() -> None:
     (row,) = proven(Dial({"127.0.0.1:11800": {GENERATION_METHOD: page}}), WIDE[0])
     assert row.generation is None
     assert "answers with no gRPC status (HTTP 404) instead" in (row.fault or "")
-    assert not row.wrong_fallback
+    assert not row.wrong_answer
 
 
 def test_proof_of_a_closed_port() -> None:
@@ -324,10 +402,155 @@ def test_proof_of_a_wrong_fallback(method: str) -> None:
     """One method with a wrong fallback is a fault that names it and its shape."""
     dial = Dial({"127.0.0.1:11800": {**GOOD, method: Reply(204, {"grpc-status": "14"})}})
     (row,) = proven(dial, WIDE[0])
-    assert row.wrong_fallback
+    assert row.wrong_answer
     assert (row.http_status, row.grpc_status, row.trailers_only) == (204, 14, False)
     assert method in (row.fault or "")
     assert "HTTP status 204 instead of 200" in (row.fault or "")
+
+
+def refusing(status: str = "12") -> Reply:
+    """The answer to a call that is refused."""
+    return Reply(200, {**GRPC, "grpc-status": status}, trailers_only=True, duration_ms=1.0)
+
+
+BUS, CHECK = "/RemoteService/call", "/grpc.health.v1.Health/Check"
+CLOSED = Listener("0.0.0.0", 11800, refusals=(Refusal(BUS, (12,)), Refusal(CHECK, (7, 16))))
+
+
+def test_proof_of_refusals() -> None:
+    """After the forced calls, without their metadata, in their order; any of the statuses does."""
+    for status in ("7", "16"):
+        answers = {**GOOD, BUS: refusing(), CHECK: refusing(status)}
+        dial = Dial({"127.0.0.1:11800": answers})
+        (row,) = proven(dial, CLOSED)
+        assert (row.fault, row.grpc_status, row.wrong_answer) == (None, 14, False)
+        assert row.duration_ms == 6.0
+        assert dial.asked[3:] == [(BUS, None), (CHECK, None)]
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "words"),
+    [
+        (BUS, refusing("0"), "OK instead of UNIMPLEMENTED"),
+        (BUS, refusing("14"), "UNAVAILABLE instead of UNIMPLEMENTED"),
+        (CHECK, refusing("0"), "OK instead of PERMISSION_DENIED or UNAUTHENTICATED"),
+        (CHECK, refusing("12"), "UNIMPLEMENTED instead of PERMISSION_DENIED or UNAUTHENTICATED"),
+        (CHECK, Reply(403), "no gRPC status (HTTP 403) instead of PERMISSION_DENIED or UNAUTH"),
+        (CHECK, Reply(reset=7), "no gRPC status (stream reset, HTTP/2 error 7) instead of PERM"),
+    ],
+)
+def test_proof_of_what_is_not_refused(method: str, answer: Reply, words: str) -> None:
+    """One that is let in, or refused in another way, is a fault that no waiting mends."""
+    answers = {**GOOD, BUS: refusing(), CHECK: refusing("7"), method: answer}
+    (row,) = proven(Dial({"127.0.0.1:11800": answers}), CLOSED)
+    beginning = f"0.0.0.0:11800 answers {method}, which it must refuse, with {words}"
+    assert (row.fault or "").startswith(beginning)
+    assert row.wrong_answer
+    assert row.grpc_status == 14
+
+
+def test_refusals_are_asked_of_the_right_generation_alone() -> None:
+    """Neither where another one answers, nor after a fallback that is wrong."""
+    dial = Dial({"127.0.0.1:11800": {GENERATION_METHOD: told(OTHER_ID)}})
+    proven(dial, CLOSED)
+    wrong = {**GOOD, ONE: Reply(204)}
+    dial = Dial({"127.0.0.1:11800": wrong})
+    proven(dial, CLOSED)
+    assert BUS not in [method for method, _metadata in dial.asked]
+
+
+def test_refusals_are_not_asked_to_know_what_is_live() -> None:
+    """The id alone tells it."""
+    dial = Dial({"127.0.0.1:11800": {GENERATION_METHOD: told(ID)}})
+    assert Prover(1.5, dial).live(Expectation((CLOSED,), (ONE,))) == ID
+    assert [method for method, _metadata in dial.asked] == [GENERATION_METHOD]
+
+
+# Certificates
+
+
+def digest(pem: str) -> str:
+    """The SHA-256 of a certificate, computed in another way than the proof does."""
+    parsed = x509.load_pem_x509_certificate(pem.encode())
+    return parsed.fingerprint(hashes.SHA256()).hex()
+
+
+def test_fingerprint() -> None:
+    """The first of a text counts, whatever stands around it."""
+    first, then = server().certificate, server("other.example").certificate
+    for text in (first, first + then, "# a comment\n" + first, first.replace("\n", "\r\n")):
+        assert fingerprint(text) == digest(first)
+    assert fingerprint(then + first) == digest(then)
+    assert fingerprint(server().private_key + first) == digest(first)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        server().private_key,
+        server().certificate[:200],
+        server().certificate[40:],
+        "-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
+    ],
+)
+def test_no_fingerprint(text: str) -> None:
+    """What holds no certificate is a ValueError."""
+    with pytest.raises(ValueError, match=r"certificate|padding|base64"):
+        fingerprint(text)
+
+
+def test_certificate_by_its_digest() -> None:
+    """The one and no other; without an expectation, any."""
+    other = digest(server("other.example").certificate)
+    shown = digest(server().certificate)
+    assert certificate_fault("", SHOWN) is None
+    assert certificate_fault(shown, SHOWN) is None
+    assert certificate_fault(other, SHOWN) == (
+        f"shows the certificate {shown[:12]} instead of {other[:12]}"
+    )
+    assert "instead of" in (certificate_fault(shown, b"") or "")
+
+
+def test_certificate_by_its_path(tmp_path: Path) -> None:
+    """What is on disk now counts: one renewed there is demanded, and one that is gone a fault."""
+    place = tmp_path / "proxy.pem"
+    fault = certificate_fault(str(place), SHOWN) or ""
+    assert fault.startswith(f"cannot be held against {place}: ")
+    place.write_text(server().chain)
+    assert certificate_fault(str(place), SHOWN) is None
+    renewed = server("other.example").certificate
+    place.write_text(renewed)
+    assert certificate_fault(str(place), SHOWN) == (
+        f"shows the certificate {digest(server().certificate)[:12]} instead of "
+        f"{digest(renewed)[:12]} of {place}"
+    )
+    place.write_bytes(b"\xff\xfe")
+    assert certificate_fault(str(place), SHOWN) == (
+        f"cannot be held against {place}: no certificate in PEM"
+    )
+    assert "cannot be held against" in (certificate_fault(str(tmp_path), SHOWN) or "")
+
+
+def test_proof_of_a_certificate() -> None:
+    """Compared before any call is forced; waiting may mend it, when it is about to be loaded."""
+    right_one = digest(server().certificate)
+    listener = Listener("0.0.0.0", 11800, True, "proxy.example", right_one)
+    (row,) = proven(Dial({"127.0.0.1:11800": GOOD}), listener)
+    assert (row.listener, row.fault) == ("0.0.0.0:11800 (proxy.example)", None)
+    dial = Dial({"127.0.0.1:11800": GOOD})
+    (row,) = proven(dial, Listener("0.0.0.0", 11800, True, "proxy.example", "0" * 64))
+    assert row.fault == (
+        f"0.0.0.0:11800 (proxy.example) shows the certificate {right_one[:12]} instead of "
+        "000000000000"
+    )
+    assert (row.generation, row.wrong_answer) == (ID, False)
+    assert [method for method, _metadata in dial.asked] == [GENERATION_METHOD]
+    # In clear text nothing is shown.
+    (row,) = proven(dial, Listener("0.0.0.0", 11800, False, "", "0" * 64))
+    assert row.fault is None
 
 
 def test_live() -> None:
@@ -377,15 +600,59 @@ def test_wire_right() -> None:
 def test_wire_204() -> None:
     """The widely copied snippet does not."""
     row = on_the_wire([(":status", "204"), ("grpc-status", "14")])
-    assert row.wrong_fallback
+    assert row.wrong_answer
     assert "HTTP status 204" in (row.fault or "")
 
 
 def test_wire_content_length() -> None:
     """A content-length that promises a body does not."""
     row = on_the_wire([*HEADERS, ("grpc-status", "14"), ("content-length", "5")])
-    assert row.wrong_fallback
+    assert row.wrong_answer
     assert "content-length 5" in (row.fault or "")
+
+
+def test_wire_tls(tmp_path: Path) -> None:
+    """Over TLS: asked by name, compared as a whole, and what is refused last."""
+    asked: list[tuple[str, str]] = []
+    names: list[str | None] = []
+
+    def script(peer: Peer) -> None:
+        for status in ("0", "14", "12"):
+            request = peer.request()
+            asked.append((request.headers[":authority"], request.headers[":path"]))
+            headers = [*HEADERS, ("grpc-status", status), (GENERATION_HEADER, ID)]
+            peer.headers(request.stream, headers, end=True)
+        peer.until_closed()
+
+    context = serving_context(tmp_path, server())
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    with StagedServer(script, tls=context) as staged:
+        listener = Listener(
+            staged.address,
+            staged.port,
+            True,
+            "proxy.example",
+            digest(server().certificate),
+            (Refusal(BUS, (12,)),),
+        )
+        (row,) = Prover(10.0).prove(ID, Expectation((listener,), (ONE,)))
+    assert row.fault is None
+    assert asked == [("proxy.example", path) for path in (GENERATION_METHOD, ONE, BUS)]
+    assert names == ["proxy.example"]
+
+
+def test_wire_clear_text_instead_of_tls() -> None:
+    """A listener that does not speak TLS yet is a fault that waiting may mend."""
+
+    def script(peer: Peer) -> None:
+        with suppress(Exception):
+            peer.until_closed()
+
+    with StagedServer(script) as staged:
+        listener = Listener(staged.address, staged.port, True)
+        (row,) = Prover(10.0).prove(ID, Expectation((listener,), (ONE,)))
+    assert (row.fault or "").startswith(f"no TLS with {staged.address}:{staged.port}: ")
+    assert not row.wrong_answer
 
 
 def test_live_of_a_real_server() -> None:

@@ -29,8 +29,8 @@ WARNING = "[warn] 7#7: *3 a client request body is buffered (98304 bytes)"
 
 RIGHT = Row("0.0.0.0:11800", "3f9c1a20b7e4", 14, 200, True)
 DEAF = Row("0.0.0.0:11800", fault="cannot connect to 127.0.0.1:11800: refused")
-ODD = Row("0.0.0.0:11800", "3f9c1a20b7e4", 14, 204, fault="HTTP status 204", wrong_fallback=True)
-TURNED_AWAY = Row("0.0.0.0:11800", "3f9c1a20b7e4", 7, 200, fault="it is 7", wrong_fallback=True)
+ODD = Row("0.0.0.0:11800", "3f9c1a20b7e4", 14, 204, fault="HTTP status 204", wrong_answer=True)
+TURNED_AWAY = Row("0.0.0.0:11800", "3f9c1a20b7e4", 7, 200, fault="it is 7", wrong_answer=True)
 
 
 def attempted(
@@ -172,7 +172,7 @@ def test_an_error_as_a_result() -> None:
         "generation": "3f9c1a20b7e4",
         "proof": [ODD.as_result()],
     }
-    assert "wrong_fallback" not in error.as_result()["proof"][0]
+    assert "wrong_answer" not in error.as_result()["proof"][0]
 
 
 def test_an_error_without_more() -> None:

@@ -26,6 +26,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 
 from tests.unit.killing import Killed, failing_at, killed_at
 from tests.unit.model_nginx import (
+    METHODS,
     WINDOW_S,
     ModelNginx,
     complete,
@@ -576,6 +577,34 @@ def test_wrong_fallback(serving: ModelNginx) -> None:
     assert serving.now - began < 1
 
 
+def test_what_must_be_refused_is_not(serving: ModelNginx) -> None:
+    """A call that is passed on though it must be refused is found at once, and taken back."""
+    began = serving.now
+    opened = configuration("open-bus")
+    error = failing(serving, opened)
+    rolled_back(serving, error)
+    assert error.reason == "fallback"
+    assert error.message.startswith(
+        "0.0.0.0:11800 answers /RemoteService/call, which it must refuse, with UNAVAILABLE "
+        "instead of UNIMPLEMENTED. "
+    )
+    assert error.proof[0].generation == id_of(opened, PLAIN)
+    assert serving.now - began < 1
+
+
+def test_a_generation_of_the_version_before(nginx: ModelNginx) -> None:
+    """One that was brought live when a proof had no refusals is read, and gone back to."""
+    before = Expectation(tuple(Listener(one.address, one.port) for one in PLAIN.listeners), METHODS)
+    nginx.transaction().run(OLD, before)
+    old_id = id_of(OLD, before)
+    proof = nginx.tree.path(old_id) / PROOF_FILE
+    assert nginx.live_id == old_id
+    assert b'"refusals": []' in proof.read_bytes()
+    error = failing(nginx, WRONG)
+    assert (error.rolled_back, error.generation) == (True, old_id)
+    assert nginx.transaction().run(NEW, PLAIN).previous == old_id
+
+
 def test_lingering_workers(serving: ModelNginx) -> None:
     """Old workers that go on accepting make the new configuration unproven, at the deadline."""
     serving.faults.lingering = True
@@ -888,7 +917,7 @@ def test_check_of_a_proof_that_does_not_hold(nginx: ModelNginx) -> None:
     assert (outcome.changed, outcome.generation, outcome.previous) == (True, generation, generation)
     assert outcome.diff == []
     (row,) = outcome.proof
-    assert (row.generation, row.wrong_fallback) == (generation, True)
+    assert (row.generation, row.wrong_answer) == (generation, True)
     assert "HTTP status 204" in (row.fault or "")
 
 

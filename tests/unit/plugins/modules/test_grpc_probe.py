@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from ansible_collections.skywalking.oap_proxy.plugins.modules import grpc_probe
 
 from tests.unit.h2_server import HEADERS, Peer, Request, StagedServer
+from tests.unit.inventories import authority, server
 from tests.unit.plugins.modules.documented import (
     ANSIBLES,
     returned,
@@ -18,6 +21,7 @@ from tests.unit.plugins.modules.documented import (
     specification,
     without_no_log,
 )
+from tests.unit.tls_files import ca, pair, serving_context
 
 METHOD = "/grpc.health.v1.Health/Check"
 SERVING = b"\x08\x01"
@@ -79,6 +83,8 @@ def test_success(capsys: pytest.CaptureFixture[str], check_mode: bool) -> None:
         "trailers": {"grpc-status": "0", "grpc-message": "all%20well"},
         "trailers_only": False,
         "messages": [base64.b64encode(SERVING).decode()],
+        "alpn": None,
+        "peer_certificate": None,
     }
 
 
@@ -115,6 +121,62 @@ def test_request_larger_than_any_window(capsys: pytest.CaptureFixture[str]) -> N
     result = probe(oap, capsys, request=base64.b64encode(message).decode())
     assert "failed" not in result
     assert oap.requests[0].body == b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def probe_over_tls(
+    oap: Oap,
+    capsys: pytest.CaptureFixture[str],
+    context: ssl.SSLContext,
+    **arguments: Any,
+) -> dict[str, Any]:
+    """Probe a staged server with TLS."""
+    with StagedServer(oap, tls=context) as staged:
+        given = {"address": staged.address, "port": staged.port, "method": METHOD, "tls": True}
+        return run(grpc_probe.main, capsys, {**given, **arguments})
+
+
+def test_tls(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A server that is verified by authority and name, with what it showed."""
+    context = serving_context(tmp_path, server())
+    result = probe_over_tls(Oap(), capsys, context, ca=ca(tmp_path), server_name="proxy.example")
+    assert "failed" not in result
+    assert set(result) - ANSIBLES == returned(grpc_probe.RETURN, ANSWERED)
+    assert (result["alpn"], result["peer_certificate"]) == ("h2", server().certificate)
+
+
+def test_tls_by_address(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Without a name the address is verified."""
+    context = serving_context(tmp_path, server("127.0.0.1"))
+    assert "failed" not in probe_over_tls(Oap(), capsys, context, ca=ca(tmp_path))
+    result = probe_over_tls(Oap(), capsys, serving_context(tmp_path, server()), ca=ca(tmp_path))
+    assert "no TLS with 127.0.0.1:" in result["msg"]
+    assert (result["grpc_status"], result["grpc_status_name"]) == (None, "no answer")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"server_name": "proxy.example"}])
+def test_tls_verification(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    """A stranger is refused, unless nothing is verified."""
+    context = serving_context(tmp_path, server())
+    oap = Oap()
+    result = probe_over_tls(oap, capsys, context, **arguments)
+    assert "certificate verify failed" in result["msg"]
+    assert oap.requests == []
+    result = probe_over_tls(oap, capsys, context, validate_certs=False, **arguments)
+    assert (result["grpc_status"], result["peer_certificate"]) == (0, server().certificate)
+
+
+def test_client_certificate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It is shown where it is given, and asked for otherwise."""
+    context = serving_context(tmp_path, server(), clients=ca(tmp_path))
+    certificate, key = pair(tmp_path, authority().client("agent"), "client")
+    verified = {"ca": ca(tmp_path), "server_name": "proxy.example"}
+    result = probe_over_tls(
+        Oap(), capsys, context, certificate=certificate, private_key=key, **verified
+    )
+    assert result["grpc_status"] == 0
+    assert probe_over_tls(Oap(), capsys, context, **verified)["failed"] is True
 
 
 def test_status_that_was_not_expected(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,22 +5,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Listener, Prover
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+    Listener,
+    Prover,
+    Refusal,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_config
 
+from tests.unit.inventories import server
 from tests.unit.model_nginx import (
+    BUS,
     METHODS,
     ModelNginx,
     complete,
@@ -56,6 +64,12 @@ def nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelNginx:
     return model
 
 
+def listening(address: str = "0.0.0.0", port: int = 11800, **changed: Any) -> dict[str, Any]:
+    """Return one listener as an argument, with what it must refuse."""
+    refusals = [{"method": BUS, "statuses": ["UNIMPLEMENTED"]}]
+    return {"address": address, "port": port, "refusals": refusals, **changed}
+
+
 def arguments(nginx: ModelNginx, words: str = "a", **changed: Any) -> dict[str, Any]:
     """Return the arguments of a small configuration."""
     nginx_conf, upstreams, key = configuration(words, KEY)
@@ -72,7 +86,7 @@ def arguments(nginx: ModelNginx, words: str = "a", **changed: Any) -> dict[str, 
             "error_log": str(nginx.tree.root / "error.log"),
             "runtime": "/",
         },
-        "listeners": [{"address": "0.0.0.0", "port": 11800}],
+        "listeners": [listening()],
         "methods": list(METHODS),
         **changed,
     }
@@ -148,6 +162,7 @@ def test_unchanged(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> Non
     [
         ("refused", [("0.0.0.0", 11800)], "rejected"),
         ("wrong-fallback", [("0.0.0.0", 11800)], "fallback"),
+        ("open-bus", [("0.0.0.0", 11800)], "fallback"),
         ("a", [("10.0.0.1", 11800)], "restart_needed"),
         ("a", [("0.0.0.0", 11800), ("0.0.0.0", 1)], "not_live"),
     ],
@@ -162,7 +177,7 @@ def test_failure(
     """A failure holds what is documented for one: the reason, what nginx said, what is live."""
     run(nginx_config.main, capsys, arguments(nginx))
     nginx.faults.taken = {1}
-    asked = [{"address": address, "port": port} for address, port in listeners]
+    asked = [listening(address, port) for address, port in listeners]
     result = run(nginx_config.main, capsys, arguments(nginx, words, listeners=asked))
     assert result["failed"] is True
     assert set(result) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
@@ -186,7 +201,7 @@ def test_settings_are_handed_on(nginx: ModelNginx, capsys: pytest.CaptureFixture
     for words in "abcd":
         run(nginx_config.main, capsys, arguments(nginx, words, keep=3))
     assert len(nginx.tree.generations()) == 3
-    single = [{"address": "10.0.0.1", "port": 11800}]
+    single = [listening("10.0.0.1")]
     given = arguments(nginx, listeners=single, allow_restart=True)
     assert run(nginx_config.main, capsys, given)["action"] == "restarted"
     assert nginx.live_id == id_of(configuration("a", KEY), expecting(Listener("10.0.0.1", 11800)))
@@ -353,9 +368,64 @@ def test_nothing_to_prove(
 
 def test_address_that_is_none(nginx: ModelNginx, capsys: pytest.CaptureFixture[str]) -> None:
     """A listener's address that is none is told as that, and as nothing else."""
-    listeners = [{"address": "localhost", "port": 11800}]
+    listeners = [listening("localhost")]
     result = refused(nginx, capsys, arguments(nginx, listeners=listeners))
     assert result["msg"].startswith("listeners: address: 'localhost' ")
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("tls/none.pem", None),
+        ("tls/a.pem", ""),
+        ("tls/a.pem", "no certificate"),
+        ("tls/a.pem", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"),
+    ],
+)
+def test_certificate_that_is_none(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], place: str, content: str | None
+) -> None:
+    """A listener cannot show what is not there: the path is told."""
+    given = arguments(nginx, listeners=[listening(tls=True, certificate=place)])
+    if content is not None:
+        given["files"].append({"path": place, "content": content})
+    result = refused(nginx, capsys, given)
+    assert result["msg"].startswith(f"listeners: certificate: {place!r} of the files: ")
+
+
+@pytest.mark.parametrize("statuses", [[], ["REFUSED"], ["UNAVAILABLE", "14"], ["unavailable"]])
+def test_statuses_that_are_none(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], statuses: list[str]
+) -> None:
+    """A refusal has at least one status, by its name."""
+    refusals = [{"method": BUS, "statuses": statuses}]
+    given = arguments(nginx, listeners=[listening(refusals=refusals)])
+    result = refused(nginx, capsys, given)
+    assert result["msg"].startswith("listeners: refusals: statuses: ")
+    assert result["msg"].endswith("is no list of names of gRPC statuses.")
+
+
+def test_what_is_proven() -> None:
+    """Options become what the proof compares: a digest for a file, a path as it is."""
+    shown = server()
+    files = [File("tls/a.pem", shown.chain.encode())]
+    option = {
+        "address": "0.0.0.0",
+        "port": 1,
+        "tls": True,
+        "server_name": "proxy.example",
+        "certificate": "tls/a.pem",
+        "refusals": [{"method": BUS, "statuses": ["UNIMPLEMENTED", "UNAVAILABLE"]}],
+    }
+    listener = nginx_config.listener_from(option, files)
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown.certificate)).hexdigest()
+    assert listener == Listener(
+        "0.0.0.0", 1, True, "proxy.example", digest, (Refusal(BUS, (12, 14)),)
+    )
+    on_host = {**option, "certificate": "/etc/ssl/a.pem"}
+    assert nginx_config.listener_from(on_host, files).certificate == "/etc/ssl/a.pem"
+    none = {**option, "certificate": ""}
+    assert nginx_config.listener_from(none, files).certificate == ""
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "generation.conf", "nginx.conf", ""])
