@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filter that reads what people set for a proxy."""
+"""Filters that read what people set for a proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ author:
 description:
   - Reads the variables of one proxy and of its OAPs, and collects a sentence for everything
     that cannot work, naming host and variable.
-positional: host, names, hostvars, ipv6
+  - Nothing secret is in what it returns.
+positional: host, groups, hostvars, ipv6, classes, on_host
 options:
   _input:
     description: The variables C(grpc_proxy_*) of the proxy.
@@ -25,10 +26,9 @@ options:
     description: Inventory name of the proxy.
     type: str
     required: true
-  names:
-    description: Inventory names of the OAPs.
-    type: list
-    elements: str
+  groups:
+    description: Inventory names of hosts by group.
+    type: dict
     required: true
   hostvars:
     description: Variables of every host.
@@ -38,29 +38,44 @@ options:
     description: Whether the proxy has IPv6.
     type: bool
     required: true
+  classes:
+    description: SkyWalking's methods by kind.
+    type: list
+    elements: dict
+    required: true
+  on_host:
+    description: Certificates that the user keeps on the host, by path.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
 - name: Read the inventory
   ansible.builtin.set_fact:
     plan: "{{ settings | skywalking.oap_proxy.inventory(
-      inventory_hostname, groups['skywalking_oap'], hostvars, true) }}"
+      inventory_hostname, groups, hostvars, true, classes) }}"
 """
 
 RETURN = r"""
 _value:
-  description: Servers, balance, listeners and complaints.
+  description:
+    - Complaints, warnings, and what templates and proof are made of; the latter only where there
+      is no complaint.
   type: dict
 """
 
 from typing import Any, Callable
 
-from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.inventory import read
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.inventory import (
+    paths_on_host,
+    read,
+    read_secrets,
+)
 
 
 class FilterModule:
-    """The filter, for Ansible."""
+    """The filters, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
-        return {"inventory": read}
+        """Return the filters by name."""
+        return {"inventory": read, "secrets": read_secrets, "paths_on_host": paths_on_host}

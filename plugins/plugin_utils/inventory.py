@@ -1,29 +1,50 @@
 # Copyright: The skywalking.oap_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what people set, and says in one sentence each what cannot work.
-
-Everything that reaches a template passes through here: what is not plainly a name, an
-address, a number or a time is refused, so that no value can change the configuration
-around it.
-"""
+"""Reads all that people set for one proxy, and says in one sentence each what cannot work."""
 
 from __future__ import annotations
 
-import ipaddress
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-INSTANCE_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
-HOST_NAME = re.compile(r"(?=.{1,253}$)(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-DURATION = re.compile(r"[1-9][0-9]{0,8}(ms|s|m|h|d)")
-METADATA = re.compile(r"metadata:([a-z0-9]([a-z0-9-]*[a-z0-9])?)")
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.access import (
+    as_literal,
+    as_pattern,
+    read_access,
+    read_token,
+    read_tokens,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.access_log import read_access_log
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.arrangement import (
+    BUS,
+    UNKNOWN_METHOD,
+    arrange,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.certificates import (
+    Material,
+    is_readable,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.limits import (
+    read_rate_limits,
+    read_sizes,
+    read_stream_limits,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.listeners import read_listeners
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.reader import DURATION, Reader
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.servers import (
+    read_balance,
+    read_group,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.services import ServiceReader
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.tls import (
+    read_listener_tls,
+    read_upstream_tls,
+)
 
-METHODS = ("round_robin", "least_conn", "random_two_least_conn", "ip_hash", "hash")
-HASH_KEYS = {"client_address": "$remote_addr", "method": "$uri", "authority": "$host"}
-WITHOUT_BACKUP = ("random_two_least_conn", "ip_hash", "hash")
+INSTANCE_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 DURATIONS = (
     "grpc_proxy_connect_timeout",
     "grpc_proxy_answer_timeout",
@@ -35,205 +56,9 @@ COUNTS = {
     "grpc_proxy_keep_generations": (2, 1000),
     "grpc_proxy_proof_timeout": (4, 600),
 }
-_STATES = ("up", "drain")
-
-
-class Reader:
-    """Collects complaints while it reads.
-
-    :param host: inventory name of the proxy, named in each complaint about its variables.
-    """
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-        self.complaints: list[str] = []
-
-    def complain(self, variable: str, value: Any, remedy: str, host: str = "") -> None:
-        """Note one complaint: host, variable, value, and what would do."""
-        self.complaints.append(f"{host or self.host}: {variable} is {value!r}; {remedy}")
-
-    def integer(self, variable: str, value: Any, low: int, high: int, host: str = "") -> int | None:
-        """Return a whole number within bounds, or complain."""
-        text = str(value)
-        whole = not isinstance(value, bool) and re.fullmatch(r"-?[0-9]{1,12}", text)
-        if whole and low <= int(text) <= high:
-            return int(text)
-        self.complain(variable, value, f"give a whole number from {low} to {high}.", host)
-        return None
-
-    def boolean(self, variable: str, value: Any, host: str) -> bool:
-        """Return a truth value as Ansible's inventories write it, or complain."""
-        text = str(value).lower()
-        if text not in ("true", "false", "yes", "no", "1", "0"):
-            self.complain(variable, value, "give true or false.", host)
-        return text in ("true", "yes", "1")
-
-
-def address_of(value: Any) -> str | None:
-    """Return an address or a host name that may stand in a configuration, else None."""
-    text = value if isinstance(value, str) else ""
-    try:
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        numeric = re.fullmatch(r"[0-9.]+", text)
-        # nginx takes "unix" for the beginning of a socket's path.
-        name = HOST_NAME.fullmatch(text) and text.lower() != "unix"
-        return text if name and not numeric else None
-    return None if parsed.is_unspecified or parsed.is_multicast or "%" in text else str(parsed)
-
-
-def is_name(address: str) -> bool:
-    """Tell whether an address is a host name, to be resolved on the proxy."""
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return True
-    return False
-
-
-def endpoint(address: str, port: int) -> str:
-    """Return address and port as nginx writes them."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def read_server(reader: Reader, name: str, host: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return one OAP of the inventory, or None after a complaint."""
-    before = len(reader.complaints)
-    if not NAME.fullmatch(name):
-        reader.complain("its name", name, "letters, digits, '.', '_' and '-' only.", name)
-    set_ones = [key for key in ("oap_address", "ansible_host") if host.get(key) is not None]
-    source = set_ones[0] if set_ones else "its name"
-    given = host[source] if set_ones else name
-    address = address_of(given)
-    if address is None:
-        remedy = "set oap_address to an address or a name that the proxy can reach."
-        reader.complain(source, given, remedy, name)
-    port = reader.integer("oap_port", host.get("oap_port", 11800), 1, 65535, name)
-    weight = reader.integer("oap_weight", host.get("oap_weight", 1), 1, 1000, name)
-    conns = reader.integer("oap_max_conns", host.get("oap_max_conns", 0), 0, 1000000, name)
-    backup = reader.boolean("oap_backup", host.get("oap_backup", False), name)
-    state = host.get("oap_state", "up")
-    if state not in _STATES:
-        reader.complain("oap_state", state, f"choose one of {', '.join(_STATES)}.", name)
-    if len(reader.complaints) > before or address is None or port is None:
-        return None
-    return {
-        "name": name,
-        "address": address,
-        "port": port,
-        "endpoint": endpoint(address, port),
-        "resolve": is_name(address),
-        "weight": weight,
-        "max_conns": conns,
-        "backup": backup,
-        "state": str(state),
-    }
-
-
-def read_servers(
-    reader: Reader, group: str, names: Sequence[str], hostvars: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the OAPs of the group, those that are usable."""
-    if not NAME.fullmatch(group):
-        reader.complain("grpc_proxy_oap_group", group, "letters, digits, '.', '_' and '-' only.")
-    elif not names:
-        reader.complain(
-            "grpc_proxy_oap_group", group, "the inventory has no host in this group; add the OAPs."
-        )
-    before = len(reader.complaints)
-    found = [read_server(reader, str(name), hostvars[name]) for name in names]
-    servers = [item for item in found if item is not None]
-    seen: dict[str, str] = {}
-    called: dict[str, str] = {}
-    for item in servers:
-        other = seen.setdefault(item["endpoint"], item["name"])
-        if other != item["name"]:
-            remedy = f"{other} has the same address and port; give each OAP its own."
-            reader.complain("oap_address", item["endpoint"], remedy, item["name"])
-        twin = called.setdefault(item["name"].lower(), item["name"])
-        if twin != item["name"]:
-            remedy = f"nginx does not tell it from {twin}; names must differ by more than case."
-            reader.complain("its name", item["name"], remedy, item["name"])
-    usable = [item for item in servers if item["state"] == "up" and not item["backup"]]
-    if servers and not usable and len(reader.complaints) == before:
-        reader.complain(
-            "grpc_proxy_oap_group",
-            group,
-            "every OAP in it has oap_state drain or oap_backup; leave one up to take calls.",
-        )
-    return servers
-
-
-def read_balance(
-    reader: Reader, value: Any, servers: Sequence[Mapping[str, Any]]
-) -> dict[str, str]:
-    """Return the balancing method and its hash key."""
-    method, key = value, None
-    if isinstance(value, Mapping) and list(value) == ["hash"]:
-        method, given = "hash", str(value["hash"])
-        metadata = METADATA.fullmatch(given)
-        key = HASH_KEYS.get(given)
-        if metadata:
-            key = "$http_" + metadata.group(1).replace("-", "_")
-        if key is None:
-            keys = ", ".join(HASH_KEYS)
-            reader.complain(
-                "grpc_proxy_balance.hash", given, f"choose one of {keys}, or metadata:NAME."
-            )
-    elif method == "hash" or not isinstance(method, str) or method not in METHODS:
-        known = ", ".join(METHODS[:-1])
-        reader.complain(
-            "grpc_proxy_balance", value, f"choose one of {known}, or {{hash: client_address}}."
-        )
-    if method in WITHOUT_BACKUP:
-        for item in servers:
-            if item["backup"]:
-                remedy = f"nginx knows no backup with {method}; take another grpc_proxy_balance."
-                reader.complain("oap_backup", True, remedy, item["name"])
-    return {"method": str(method), "key": key or ""}
-
-
-def read_listeners(reader: Reader, value: Any, ipv6: bool) -> list[list[dict[str, Any]]]:
-    """Return for each entry of grpc_proxy_listen the sockets that it stands for.
-
-    An entry without an address listens on all addresses, of IPv6 too where the host has it.
-    """
-    entries: list[list[dict[str, Any]]] = []
-    seen: dict[tuple[str, int], int] = {}
-    listed = isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
-    if not value or not listed:
-        reader.complain("grpc_proxy_listen", value, "give a list such as [{port: 11800}].")
-        return entries
-    for index, item in enumerate(value):
-        variable = f"grpc_proxy_listen[{index}]"
-        port = reader.integer(f"{variable}.port", item.get("port"), 1, 65535)
-        addresses = _listen_addresses(reader, variable, item.get("address"), ipv6)
-        sockets = []
-        for address in addresses if port is not None else ():
-            other = seen.setdefault((address, port or 0), index)
-            if other != index:
-                remedy = f"grpc_proxy_listen[{other}] listens there already; leave one out."
-                reader.complain(variable, endpoint(address, port or 0), remedy)
-            sockets.append({"address": address, "port": port})
-        entries.append(sockets)
-    return entries
-
-
-def _listen_addresses(reader: Reader, variable: str, value: Any, ipv6: bool) -> list[str]:
-    if value in (None, ""):
-        return ["0.0.0.0", "::"] if ipv6 else ["0.0.0.0"]
-    try:
-        parsed = ipaddress.ip_address(str(value))
-    except ValueError:
-        reader.complain(f"{variable}.address", value, "give an IPv4 or IPv6 address of the host.")
-        return []
-    if "%" in str(value) or parsed.is_multicast:
-        reader.complain(f"{variable}.address", value, "give an address without a scope.")
-        return []
-    if parsed.version == 6 and not ipv6:
-        reader.complain(f"{variable}.address", value, "this host has IPv6 switched off.")
-        return []
-    return [str(parsed)]
+DATES = ("refuse", "warn")
+UNKNOWN = ("pass", "reject")
+CERTIFICATE = ("certificate_path",)
 
 
 def read_snippets(reader: Reader, value: Any) -> None:
@@ -246,41 +71,281 @@ def read_snippets(reader: Reader, value: Any) -> None:
             reader.complain(f"grpc_proxy_snippets.{place}", lines, "give lines of nginx as text.")
 
 
-def read(
-    settings: Mapping[str, Any],
-    host: str,
-    names: Sequence[str],
-    hostvars: Mapping[str, Any],
-    ipv6: bool,
-) -> dict[str, Any]:
-    """Read everything that people set for one proxy.
+def paths_on_host(settings: Mapping[str, Any]) -> list[str]:
+    """Return where the user keeps certificates on the host, so that they can be judged."""
+    keys = ("certificate_path", "client_ca_path", "client_crl_path", "ca_path")
+    places = [*_listener_places(settings), *_upstream_places(settings)]
+    return sorted({path for place in places for path in _paths(place, keys)})
+
+
+def loaded_from_host(
+    settings: Mapping[str, Any], on_host: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Return the files that only a reload brings into effect, with a hash of what is in them.
+
+    What listeners show is not among them: the proof compares it with the file.
+    """
+    shown = {path for one in _listener_places(settings) for path in _paths(one, CERTIFICATE)}
+    return [
+        {"path": path, "hash": hashlib.sha256(on_host[path].encode(errors="replace")).hexdigest()}
+        for path in paths_on_host(settings)
+        if path in on_host and path not in shown
+    ]
+
+
+def _listener_places(settings: Mapping[str, Any]) -> list[Any]:
+    return [settings.get("grpc_proxy_tls"), *_services(settings)]
+
+
+def _upstream_places(settings: Mapping[str, Any]) -> list[Any]:
+    return [
+        settings.get("grpc_proxy_upstream_tls"),
+        *(item.get("tls") for item in _services(settings)),
+    ]
+
+
+def _services(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    given = settings.get("grpc_proxy_services")
+    listed = given if isinstance(given, list) else [given]
+    return [item for item in listed if isinstance(item, Mapping)]
+
+
+def _paths(place: Any, keys: Sequence[str]) -> list[str]:
+    found = [str(place.get(key) or "") for key in keys] if isinstance(place, Mapping) else []
+    return [path for path in found if is_readable(path)]
+
+
+class Inventory:
+    """Everything that people set for one proxy, and what of the host it depends on.
 
     :param settings: the variables ``grpc_proxy_*`` of the proxy.
     :param host: inventory name of the proxy.
-    :param names: inventory names of the OAPs.
+    :param groups: inventory names of hosts by group.
     :param hostvars: variables of every host.
     :param ipv6: whether the proxy has IPv6.
-    :returns: ``servers``, ``balance``, ``listeners`` for the templates, and ``complaints``,
-        which must be empty before any of the others is used.
+    :param classes: SkyWalking's methods by kind, as the role's variables know them.
+    :param on_host: certificates that the user keeps on the host, by path.
     """
-    reader = Reader(host)
-    name = str(settings["grpc_proxy_name"])
-    if not INSTANCE_NAME.fullmatch(name) or name == "nginx":
-        reader.complain(
-            "grpc_proxy_name", name, "lower-case letters, digits and '-', and not 'nginx'."
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        host: str,
+        groups: Mapping[str, Sequence[str]],
+        hostvars: Mapping[str, Any],
+        ipv6: bool,
+        classes: Sequence[Mapping[str, Any]],
+        on_host: Mapping[str, str] | None = None,
+    ) -> None:
+        self.reader = Reader(host)
+        self.given = settings
+        self.groups = groups
+        self.hostvars = hostvars
+        self.ipv6 = ipv6
+        self.classes = classes
+        self.on_host = on_host or {}
+        self.kinds = sorted({item["kind"] for item in classes} | {"others"})
+        self.dates = self.reader.choice(
+            "grpc_proxy_certificate_dates", settings["grpc_proxy_certificate_dates"], DATES
         )
-    for variable in DURATIONS:
-        if not DURATION.fullmatch(str(settings[variable])):
-            reader.complain(variable, settings[variable], "give a time such as 500ms, 5s or 1h.")
-    for variable, (low, high) in COUNTS.items():
-        reader.integer(variable, settings[variable], low, high)
-    servers = read_servers(reader, str(settings["grpc_proxy_oap_group"]), names, hostvars)
-    balance = read_balance(reader, settings["grpc_proxy_balance"], servers)
-    listeners = read_listeners(reader, settings["grpc_proxy_listen"], ipv6)
-    read_snippets(reader, settings["grpc_proxy_snippets"])
+
+    def read(self) -> dict[str, Any]:
+        """Return what the templates say, with the content of keys in ``secrets`` still in it."""
+        self._read_plain()
+        group = str(self.given["grpc_proxy_oap_group"])
+        servers = read_group(
+            self.reader,
+            "grpc_proxy_oap_group",
+            group,
+            self.groups.get(group, ()),
+            self.hostvars,
+        )
+        listeners = read_listeners(self.reader, self.given["grpc_proxy_listen"], self.ipv6)
+        wants_tls = any(item["tls"] for item in listeners)
+        tokens = read_tokens(self.reader, self.given["grpc_proxy_token"])
+        if self.given["grpc_proxy_oap_token"]:
+            read_token(self.reader, "grpc_proxy_oap_token", self.given["grpc_proxy_oap_token"])
+        if self.given["grpc_proxy_oap_token"] and not tokens:
+            self.reader.warn(
+                "grpc_proxy_oap_token",
+                "is given without grpc_proxy_token: whoever reaches the proxy reaches the OAPs.",
+            )
+        services = ServiceReader(
+            self.reader, paths_of(self.classes), self.groups, self.hostvars, self.on_host,
+            {
+                "dates": self.dates, "tls": wants_tls, "tokens": bool(tokens), "kinds": self.kinds,
+            },
+        ).read(self.given["grpc_proxy_services"])  # fmt: skip
+        self._refuse_clashes(servers, services)
+        given = self._dictionary("grpc_proxy_tls")
+        tls = read_listener_tls(self.reader, given, wants_tls, self.on_host, self.dates)
+        self._judge_server_names(given, tls, services)
+        return {
+            "servers": servers,
+            "balance": read_balance(
+                self.reader, "grpc_proxy_balance", self.given["grpc_proxy_balance"], servers
+            ),
+            "listeners": listeners,
+            "tls": tls,
+            "upstream_tls": read_upstream_tls(
+                self.reader, "grpc_proxy_upstream_tls", self._dictionary("grpc_proxy_upstream_tls"),
+                "upstream", self.on_host, self.dates,
+            ),
+            "tokens": tokens,
+            "oap_token": bool(self.given["grpc_proxy_oap_token"]),
+            "access": read_access(
+                self.reader,
+                "grpc_proxy_",
+                {key: self.given[f"grpc_proxy_{key}"] for key in ("allow", "deny")},
+            ),
+            **self._read_limits(bool(tokens)),
+            "unknown": self.reader.choice(
+                "grpc_proxy_unknown_methods", self.given["grpc_proxy_unknown_methods"], UNKNOWN
+            ),
+            "log": read_access_log(
+                self.reader,
+                self._dictionary("grpc_proxy_access_log"),
+                [*self.kinds, *(item["name"] for item in services)],
+                str(self.given["grpc_proxy_name"]),
+            ),
+            "services": services,
+            "loaded": loaded_from_host(self.given, self.on_host),
+        }  # fmt: skip
+
+    def _refuse_clashes(
+        self, servers: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Refuse what a service and SkyWalking would both be called in the configuration."""
+        oaps = {item["name"].lower(): item["name"] for item in servers}
+        for index, service in enumerate(services):
+            for server in service["servers"]:
+                oap = oaps.get(server["name"].lower())
+                if oap:
+                    remedy = f"with it, a server of the service is called like the OAP {oap}."
+                    variable = f"grpc_proxy_services[{index}].name"
+                    self.reader.complain(variable, service["name"], remedy)
+
+    def _judge_server_names(
+        self,
+        given: Mapping[str, Any],
+        tls: Mapping[str, Any],
+        services: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Refuse the name of a service that no certificate is for, or that is SkyWalking's."""
+        # What is wrong with the certificate itself has been told.
+        aside = Reader(self.reader.host)
+        material = Material(aside, "grpc_proxy_tls", given, "", self.on_host, self.dates)
+        for index, service in enumerate(services if tls else ()):
+            name, variable = service["server_name"], f"grpc_proxy_services[{index}].server_name"
+            if name and name == tls["server_name"]:
+                self.reader.complain(variable, name, "it is that of grpc_proxy_tls already.")
+            elif name and not service["certificate"] and not material.covers(name):
+                remedy = "the certificate of grpc_proxy_tls is not for it; give one that is."
+                self.reader.complain(variable, name, remedy)
+
+    def _dictionary(self, variable: str) -> Mapping[str, Any]:
+        return self.reader.dictionary(variable, self.given[variable])
+
+    def _read_plain(self) -> None:
+        """Hold what reaches a template as it is."""
+        name = str(self.given["grpc_proxy_name"])
+        if not INSTANCE_NAME.fullmatch(name) or name == "nginx":
+            self.reader.complain(
+                "grpc_proxy_name", name, "lower-case letters, digits and '-', and not 'nginx'."
+            )
+        for variable in DURATIONS:
+            self.reader.matching(
+                variable, self.given[variable], DURATION, "give a time such as 500ms, 5s or 1h."
+            )
+        for variable, (low, high) in COUNTS.items():
+            self.reader.integer(variable, self.given[variable], low, high)
+        read_snippets(self.reader, self.given["grpc_proxy_snippets"])
+
+    def _read_limits(self, tokens: bool) -> dict[str, Any]:
+        return {
+            "rate_limits": read_rate_limits(
+                self.reader,
+                "grpc_proxy_rate_limit",
+                self.given["grpc_proxy_rate_limit"],
+                self.kinds,
+                tokens,
+            ),
+            "stream_limits": read_stream_limits(
+                self.reader,
+                "grpc_proxy_connection_limit",
+                self.given["grpc_proxy_connection_limit"],
+                self.kinds,
+                tokens,
+            ),
+            "body": read_sizes(
+                self.reader,
+                "grpc_proxy_body_limit",
+                self.given["grpc_proxy_body_limit"],
+                self.kinds,
+            ),
+        }
+
+
+def paths_of(classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the paths of SkyWalking's methods, those of old agents and the proxy's own too."""
+    paths = [f"/{method}" for item in classes for method in item["methods"]]
+    old = [path.replace("/skywalking.v3.", "/") for path in paths]
+    return sorted({*paths, *old, BUS, UNKNOWN_METHOD})
+
+
+def read(*arguments: Any) -> dict[str, Any]:
+    """Return what the templates say of one proxy, without anything secret.
+
+    :param arguments: those of :class:`Inventory`.
+    :returns: ``complaints`` and ``warnings``; without complaints all the rest, and ``files``,
+        certificates to be written.
+    """
+    inventory = Inventory(*arguments)
+    whole = inventory.read()
+    told = {"complaints": inventory.reader.complaints, "warnings": inventory.reader.warnings}
+    if inventory.reader.complaints:
+        # What is refused may be anything: a key in the place of a name, say.
+        return told
+    files = _gather(whole, "files")
+    whole.update(arrange(whole, inventory.classes))
+    plan: dict[str, Any] = _public(whole)
+    plan["token_names"] = [item["name"] for item in plan.pop("tokens")]
+    return {**plan, "files": files, **told}
+
+
+def read_secrets(*arguments: Any) -> dict[str, Any]:
+    """Return what no one may see: keys to be written, and tokens as the templates need them."""
+    inventory = Inventory(*arguments)
+    whole = inventory.read()
     return {
-        "servers": servers,
-        "balance": balance,
-        "listeners": listeners,
-        "complaints": reader.complaints,
+        "files": _gather(whole, "secrets"),
+        "tokens": [
+            {"name": item["name"], "pattern": as_pattern(item["token"])} for item in whole["tokens"]
+        ],
+        "literal": as_literal(str(inventory.given["grpc_proxy_oap_token"] or "")),
     }
+
+
+def _gather(value: Any, key: str) -> list[dict[str, str]]:
+    """Return the files that are noted anywhere in a plan."""
+    if isinstance(value, list):
+        return [file for item in value for file in _gather(item, key)]
+    if not isinstance(value, dict):
+        return []
+    deeper = [item for name, item in value.items() if not _holds_files(name, item)]
+    own = value.get(key, ())
+    return [*(own if _holds_files(key, own) else ()), *_gather(deeper, key)]
+
+
+def _holds_files(name: str, value: Any) -> bool:
+    """Tell files from what a service is called."""
+    return name in ("files", "secrets") and isinstance(value, list)
+
+
+def _public(value: Any) -> Any:
+    """Return a plan without the content of its files."""
+    if isinstance(value, list):
+        return [_public(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _public(item) for name, item in value.items() if not _holds_files(name, item)}

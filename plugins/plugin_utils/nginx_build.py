@@ -11,8 +11,16 @@ from typing import Any
 FLOOR = (1, 13, 10)
 """The first nginx with the gRPC module (changes of nginx 1.13.10)."""
 
-NEEDED_WITH = ("http_v2_module",)
-NEEDED_NOT_WITHOUT = ("http_grpc_module", "http_map_module", "http_rewrite_module")
+NEEDED_WITH = ("http_v2_module", "http_ssl_module")
+NEEDED_NOT_WITHOUT = (
+    "http_geo_module",
+    "http_grpc_module",
+    "http_limit_conn_module",
+    "http_limit_req_module",
+    "http_map_module",
+    "http_rewrite_module",
+    "http_split_clients_module",
+)
 
 
 def read_build(text: str | None) -> dict[str, Any]:

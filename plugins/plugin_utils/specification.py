@@ -256,6 +256,9 @@ def _reading(option: Mapping[str, Any], value: Any) -> Any:
     kind = option.get("type", "str")
     read = _READERS[kind](value)
     choices = option.get("choices")
+    if value is False and "off" in (choices or ()):
+        # YAML reads off as a truth value.
+        return "off"
     if choices and kind != "list" and read not in [_READERS[kind](one) for one in choices]:
         raise Unfit
     return read
@@ -297,6 +300,9 @@ class _Holder:
             return
         kind = option.get("type", "str")
         inner: Mapping[str, Any] = option.get("options") or {}
+        if kind == "list" and inner and isinstance(value, Mapping):
+            # One dictionary stands for a list of one.
+            kind, option = "dict", {**option, "type": "dict"}
         if option.get("no_log"):
             inner = {key: {**one, "no_log": True} for key, one in inner.items()}
         try:

@@ -298,8 +298,7 @@ HIDDEN: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "in place of a list of what would hold it": (
         {"grpc_proxy_listen": {"tls": {"private_key": HUSHED}}},
-        "listen is a dictionary that is not shown; "
-        "give a list of dictionaries of address, port, tls.",
+        "listen.port is missing; give a whole number.",
     ),
     "under a misspelt key": (
         {"grpc_proxy_tls": {"privat_key": HUSHED}},
