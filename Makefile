@@ -23,11 +23,11 @@ demo-down: machine ## Remove the hosts of `make demo`
 	@python -m tests.hosts.demo down
 
 ##@ Test everything
-test: machine-for-tests ## All there is: gates, molecule, distributions, host tests
-	@$(TOGETHER) lint types sanity unit images
-	@$(MAKE) molecule
-	@$(MAKE) scenario S=distributions
-	@$(PART) 'host tests' pytest --ignore=tests/unit
+# The outages are measured against the clock of what they do, so nothing else runs beside them.
+test: machine-for-tests ## All there is: gates, molecule, distributions, tests on hosts
+	@$(TOGETHER) images sanity lint types unit specs install-test
+	@$(TOGETHER) distributions capabilities faults molecule balancing
+	@$(MAKE) resilience
 
 ##@ Test a part
 gates: $(READY) ## All that needs no host: lint, types, sanity, unit tests, specifications, installation
@@ -68,8 +68,20 @@ install-test: $(READY) ## Build the collection, install it elsewhere, and use it
 molecule: machine-for-tests ## molecule's default scenario: site.yml end to end against real OAPs
 	@$(PART) 'molecule default' molecule test
 
-scenario: machine-for-tests ## One other scenario: make scenario S=distributions
-	@$(PART) 'molecule $(S)' molecule test --scenario-name '$(S)'
+distributions: machine-for-tests ## molecule's other scenario: Debian 11, 12, 13 and sid, with everything
+	@$(PART) 'molecule distributions' molecule test --scenario-name distributions
+
+faults: machine-for-tests ## Faults and bad input: what is refused, what is rolled back, what stays live
+	@$(PART) faults pytest tests/faults
+
+capabilities: machine-for-tests ## TLS, tokens, access lists, limits, further services, the access log
+	@$(PART) capabilities pytest tests/capabilities
+
+balancing: machine-for-tests ## How 1,000 calls fall, by balancing method
+	@$(PART) balancing pytest tests/balancing
+
+resilience: machine-for-tests ## OAPs killed, vanished and back: what calls and streams see of it
+	@$(PART) resilience pytest tests/resilience
 
 bench: machine-for-tests ## Measure how long the playbook and a change take, and what a call costs in the proxy
 	@python -m tests.bench
@@ -110,5 +122,6 @@ $(READY): requirements.lock
 	@touch $(READY)
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
-  lint-changelog types sanity unit specs install-test molecule scenario bench build changelog \
+  lint-changelog types sanity unit specs install-test molecule distributions faults capabilities \
+  balancing resilience bench build changelog \
   lock images machine machine-for-tests clean help
