@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tests.hosts import pki
 from tests.hosts.clients import Tls
 
 
@@ -50,6 +51,48 @@ class Variant:
     cells: tuple[Cell, ...] = CELLS
 
 
+_PROXY_NAME = "proxy.example"
+_AUTHORITY = pki.authority("bench")
+_SERVER = _AUTHORITY.server(_PROXY_NAME)
+_TLS = {
+    "certificate": _SERVER.chain,
+    "private_key": _SERVER.private_key,
+    "server_name": _PROXY_NAME,
+}
+_TOKEN = "of-the-bench"  # noqa: S105
+
 VARIANTS: tuple[Variant, ...] = (
     Variant("nginx"),
-)  # fmt: skip
+    Variant(
+        "nginx, TLS",
+        {"grpc_proxy_tls": _TLS},
+        listen={"tls": True},
+        tls=Tls(_AUTHORITY.certificate, server_name=_PROXY_NAME),
+        cells=SHORT,
+    ),
+    Variant(
+        "nginx, mTLS",
+        {"grpc_proxy_tls": {**_TLS, "client_ca": _AUTHORITY.certificate}},
+        listen={"tls": True},
+        tls=Tls(_AUTHORITY.certificate, _AUTHORITY.client("agent"), _PROXY_NAME),
+        cells=SHORT,
+    ),
+    Variant("nginx, log off", {"grpc_proxy_access_log": {"to": "off"}}, cells=SHORT),
+    Variant(
+        "nginx, every call logged",
+        {"grpc_proxy_access_log": {"to": "file", "sample": {}}},
+        cells=SHORT,
+    ),
+    Variant(
+        "nginx, token and limits",
+        {
+            "grpc_proxy_token": _TOKEN,
+            "grpc_proxy_allow": ["10.0.0.0/8"],
+            # Far above the load, so that none of it is refused.
+            "grpc_proxy_rate_limit": [{"rate": "900000/s", "burst": 900000, "key": "token"}],
+            "grpc_proxy_connection_limit": [{"streams": 60000}],
+        },
+        metadata={"authentication": _TOKEN},
+        cells=SHORT,
+    ),
+)
