@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters that read what people set for a proxy."""
+"""Filter that reads what people set for a proxy."""
 
 from __future__ import annotations
 
@@ -66,16 +66,12 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.inventory import (
-    paths_on_host,
-    read,
-    read_secrets,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.inventory import read
 
 
 class FilterModule:
-    """The filters, for Ansible."""
+    """The filter, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
-        return {"inventory": read, "secrets": read_secrets, "paths_on_host": paths_on_host}
+        """Return the filter by name."""
+        return {"inventory": read}
