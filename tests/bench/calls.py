@@ -193,15 +193,20 @@ def _figures(
 
 
 def _table(rows: list[Row], results: Results) -> str:
-    first = rows[0].name
+    peer, plain = rows[0].name, rows[len(peers.PEERS)].name
+    width = max(len(row.name) for row in rows)
     lines = [
         "Medians of the rounds (and their spread). CPU: milliseconds of the proxy in 1,000 calls;",
         "own, all: shares of its core, what the proxy had of it and what it and all others had.",
+        f"Ratios are taken within a round: of CPU to {peer} and to {plain}, of p99 to {plain}.",
     ]
     for cell, by_row in results.items():
-        head = ("CPU", f"to {first}", "p99 ms", "calls/s", "own", "all")
-        lines += ["", f"{cell.shape}, {cell.clients} clients", _line("", *head)]
-        lines += [_line(name, *_cells(some, by_row[first])) for name, some in by_row.items()]
+        head = ["CPU", "to peer", "to plain", "p99 ms", "to plain", "calls/s", "own", "all"]
+        lines += ["", f"{cell.shape}, {cell.clients} clients", _line("", width, head)]
+        lines += [
+            _line(name, width, _cells(some, by_row[peer], by_row[plain]))
+            for name, some in by_row.items()
+        ]
     every = [
         (f"{name}, {cell.shape}, {cell.clients} clients", one)
         for cell, by_row in results.items()
@@ -224,20 +229,34 @@ def _table(rows: list[Row], results: Results) -> str:
     return table
 
 
-def _cells(figures: list[Figures], reference: list[Figures]) -> list[str]:
+def _cells(figures: list[Figures], peer: list[Figures], plain: list[Figures]) -> list[str]:
     costs = [one.cost for one in figures]
-    ratios = [cost / other.cost for cost, other in zip(costs, reference, strict=True)]
+    tails = [one.p99 for one in figures]
+    by_cost = [
+        _spread(costs, 1),
+        _ratios(costs, [one.cost for one in peer]),
+        _ratios(costs, [one.cost for one in plain]),
+    ]
     return [
-        *([_spread(costs, 1), _spread(ratios, 2)] if any(costs) else ["-", "-"]),
-        f"{median(one.p99 for one in figures):.1f}",
+        *(by_cost if any(costs) else ["-"] * 3),
+        f"{median(tails):.1f}",
+        _ratios(tails, [one.p99 for one in plain]),
         f"{median(one.rate for one in figures):.0f}",
         f"{median(one.own for one in figures):.0%}",
         f"{median(one.busy for one in figures):.0%}",
     ]
 
 
-def _line(name: str, cost: str, ratio: str, p99: str, rate: str, own: str, busy: str) -> str:
-    return f"{name:24}  {cost:20}  {ratio:18}{p99:>6}  {rate:>7}  {own:>4}  {busy:>4}"
+def _line(name: str, width: int, cells: list[str]) -> str:
+    cost, to_peer, to_plain, p99, tail, rate, own, busy = cells
+    return (
+        f"{name:{width}}  {cost:20}  {to_peer:16}  {to_plain:16}{p99:>6}  {tail:16}{rate:>7}"
+        f"  {own:>4}  {busy:>4}"
+    )
+
+
+def _ratios(values: list[float], reference: list[float]) -> str:
+    return _spread([one / other for one, other in zip(values, reference, strict=True)], 2)
 
 
 def _spread(values: list[float], digits: int) -> str:

@@ -51,6 +51,24 @@ GOOD = {
 RAW = frozenset(
     {"grpc_proxy_snippets.main", "grpc_proxy_snippets.http", "grpc_proxy_snippets.server"}
 )
+# What is judged by its meaning alone, deep inside a list or a dictionary: see deep_cases(). Tokens
+# may hold any character, and the text of a certificate reaches no configuration; that no value of
+# any of these breaks one is a property in tests/unit.
+DEEP = (
+    "grpc_proxy_access_log",
+    "grpc_proxy_allow",
+    "grpc_proxy_body_limit",
+    "grpc_proxy_connection_limit",
+    "grpc_proxy_deny",
+    "grpc_proxy_listen.allow",
+    "grpc_proxy_listen.deny",
+    "grpc_proxy_oap_token",
+    "grpc_proxy_rate_limit",
+    "grpc_proxy_services",
+    "grpc_proxy_tls",
+    "grpc_proxy_token",
+    "grpc_proxy_upstream_tls",
+)
 # Types that the specification judges, before a value's meaning is. White space around them is
 # left out.
 CONVERTED = frozenset({"int", "bool", "float"})
@@ -112,6 +130,8 @@ class Variable:
     default: Any
     holds: bool
     """Whether it is made of other variables."""
+    repeats: bool
+    """Whether it is a list of what it is made of."""
 
     @property
     def is_typed(self) -> bool:
@@ -140,13 +160,14 @@ def _variables(prefix: str, options: Mapping[str, Any]) -> Iterator[Variable]:
             tuple(spec.get("choices", ())),
             spec.get("default"),
             "options" in spec,
+            "options" in spec and spec["type"] == "list",
         )
         yield from _variables(f"{prefix}{name}.", spec.get("options", {}))
 
 
 def oap_variables() -> list[str]:
     """Return every variable of an OAP that the collection reads."""
-    source = (ROOT / "plugins/plugin_utils/inventory.py").read_text(encoding="utf-8")
+    source = (ROOT / "plugins/plugin_utils/servers.py").read_text(encoding="utf-8")
     return sorted(set(re.findall(r'"(oap_[a-z_]+|ansible_host)"', source)))
 
 
@@ -157,24 +178,42 @@ def hostile(name: str, default: Any, ending: str) -> str:
     return f"{good}{ENDINGS[ending]}"
 
 
+def is_deep(name: str) -> bool:
+    """Tell whether a variable is one of those that deep_cases() is about."""
+    return any(name == outer or name.startswith(f"{outer}.") for outer in DEEP)
+
+
+def _lists() -> set[str]:
+    """Return the dotted names of all lists of dictionaries."""
+    return {one.name for one in _variables("", _options("grpc_proxy")) if one.repeats}
+
+
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted names as the data that they stand for; a listener is one of a list."""
+    """Return dotted names as the data that they stand for; a list has one entry."""
+    lists = _lists()
     found: dict[str, Any] = {}
     for name, value in values.items():
-        outer, _dot, inner = name.partition(".")
-        if not inner:
-            found[name] = value
-        elif outer == "grpc_proxy_listen":
-            entry = found.setdefault(outer, [{"port": 11800}])[0]
-            entry[inner] = value
-        else:
-            found.setdefault(outer, {})[inner] = value
+        place, *deeper = name.split(".")
+        level = found
+        for index, key in enumerate(deeper):
+            path = ".".join(name.split(".")[: index + 1])
+            fresh: Any = {"port": 11800} if path == "grpc_proxy_listen" else {}
+            held = level.setdefault(place, [fresh] if path in lists else fresh)
+            level = held[0] if path in lists else held
+            place = key
+        level[place] = value
     return found
 
 
 def _dotted(name: str) -> str:
     """Return a suboption's name as complaints write it."""
-    return name.replace("grpc_proxy_listen.", "grpc_proxy_listen[0].")
+    lists = _lists()
+    parts = name.split(".")
+    paths = [".".join(parts[: index + 1]) for index in range(len(parts) - 1)]
+    marked = [
+        f"{part}[0]" if path in lists else part for path, part in zip(paths, parts, strict=False)
+    ]
+    return ".".join([*marked, parts[-1]])
 
 
 def hostile_cases() -> dict[str, Case]:
@@ -183,7 +222,11 @@ def hostile_cases() -> dict[str, Case]:
     What is refused for its type would hide what is refused for its meaning: those variables have
     a proxy of their own, each with another kind of text, which a number is not in any case.
     """
-    settable = [one for one in variables("grpc_proxy").values() if one.name not in RAW]
+    settable = [
+        one
+        for one in variables("grpc_proxy").values()
+        if one.name not in RAW and not is_deep(one.name)
+    ]
     typed = [one for one in settable if one.is_typed]
     text = [one for one in settable if not one.is_typed]
     kinds = itertools.cycle(ending for ending in ENDINGS if ending != "trailing-newline")
@@ -201,6 +244,69 @@ def hostile_cases() -> dict[str, Case]:
             (*(Complaint(PROXY, _dotted(one.name)) for one in text), *complaints),
         )
     return cases
+
+
+def deep_cases() -> dict[str, Case]:
+    """Return hostile text deep inside of what is made of lists and dictionaries."""
+    return {f"deep-{ending}": _deep(text) for ending, text in ENDINGS.items()}
+
+
+def _deep(text: str) -> Case:
+    told = {
+        "grpc_proxy_access_log.syslog_server": f"192.0.2.9:514{text}",
+        "grpc_proxy_allow[0]": f"10.0.0.0/8{text}",
+        "grpc_proxy_deny[0]": f"192.0.2.0/24{text}",
+        "grpc_proxy_body_limit.logs": f"1m{text}",
+        "grpc_proxy_rate_limit[0].rate": f"10/s{text}",
+        "grpc_proxy_listen[0].allow[0]": f"2001:db8::/32{text}",
+        "grpc_proxy_services[0].prefix": f"/a.B/{text}",
+        "grpc_proxy_services[0].tag": f"tag{text}",
+        "grpc_proxy_services[0].timeout": f"5s{text}",
+        "grpc_proxy_services[0].servers[0].address": f"192.0.2.5{text}",
+        "grpc_proxy_services[0].deny[0]": f"192.0.2.6{text}",
+        "grpc_proxy_tls.server_name": f"proxy.example{text}",
+        "grpc_proxy_tls.certificate_path": f"/etc/ssl/chain.pem{text}",
+        "grpc_proxy_tls.client_names": f"agent{text}",
+        "grpc_proxy_upstream_tls.name": f"oap.example{text}",
+        "grpc_proxy_upstream_tls.ca_path": f"/etc/ssl/ca.pem{text}",
+    }
+    service = {
+        "name": "other",
+        "prefix": told["grpc_proxy_services[0].prefix"],
+        "tag": told["grpc_proxy_services[0].tag"],
+        "timeout": told["grpc_proxy_services[0].timeout"],
+        "servers": [{"address": told["grpc_proxy_services[0].servers[0].address"], "port": 1}],
+        "deny": [told["grpc_proxy_services[0].deny[0]"]],
+    }
+    return Case(
+        {
+            "grpc_proxy_access_log": {
+                "to": "syslog",
+                "syslog_server": told["grpc_proxy_access_log.syslog_server"],
+            },
+            "grpc_proxy_allow": [told["grpc_proxy_allow[0]"]],
+            "grpc_proxy_deny": [told["grpc_proxy_deny[0]"]],
+            "grpc_proxy_body_limit": {"logs": told["grpc_proxy_body_limit.logs"]},
+            "grpc_proxy_rate_limit": [{"rate": told["grpc_proxy_rate_limit[0].rate"]}],
+            "grpc_proxy_listen": [
+                {"port": 11800, "tls": True, "allow": [told["grpc_proxy_listen[0].allow[0]"]]}
+            ],
+            "grpc_proxy_services": [service],
+            "grpc_proxy_tls": {
+                "server_name": told["grpc_proxy_tls.server_name"],
+                "certificate_path": told["grpc_proxy_tls.certificate_path"],
+                "private_key_path": "/etc/ssl/key.pem",
+                "client_ca_path": "/etc/ssl/clients.pem",
+                "client_names": [told["grpc_proxy_tls.client_names"]],
+            },
+            "grpc_proxy_upstream_tls": {
+                "enabled": True,
+                "name": told["grpc_proxy_upstream_tls.name"],
+                "ca_path": told["grpc_proxy_upstream_tls.ca_path"],
+            },
+        },
+        complaints=tuple(Complaint(PROXY, name) for name in told),
+    )
 
 
 def unspecified_cases() -> dict[str, Case]:
@@ -255,7 +361,9 @@ def _hostile_oaps(ending: str) -> tuple[dict[str, dict[str, Any]], list[Complain
             complaints.append(Complaint(host, name))
     misnamed = f"{PROXY}-misnamed{ENDINGS[ending]}"
     oaps[misnamed] = {"oap_address": "192.0.2.99"}
-    return oaps, [*complaints, Complaint(misnamed, "its name")]
+    # A complaint is one line, whatever a host is called.
+    told = misnamed.replace("\n", "\\n")
+    return oaps, [*complaints, Complaint(told, "its name")]
 
 
 def _proxy(name: str, value: Any, remedy: str, part: str = "") -> Case:
@@ -274,7 +382,7 @@ def _backup_with(balance: Any) -> Case:
     return Case(
         {"grpc_proxy_balance": balance},
         {f"{PROXY}-oap": OAP, f"{PROXY}-spare": {"oap_address": "192.0.2.8", "oap_backup": True}},
-        (Complaint(f"{PROXY}-spare", "oap_backup", "take another grpc_proxy_balance"),),
+        (Complaint(PROXY, "grpc_proxy_balance", f"no backup with it, and {PROXY}-spare is one"),),
     )
 
 
@@ -360,8 +468,8 @@ def single_cases() -> dict[str, Case]:
     backups = {first: {**OAP, **backup}, second: {**other, **backup}}
     again = "grpc_proxy_listen[0] listens there already"
     return {
-        "empty-group": _group("add the OAPs", {}),
-        "missing-group": _group("add the OAPs", None),
+        "empty-group": _group("add some", {}),
+        "missing-group": _group("add some", None),
         "all-drained": _group(
             "leave one up", {first: {**OAP, **drain}, second: {**other, **drain}}
         ),
@@ -378,7 +486,7 @@ def single_cases() -> dict[str, Case]:
         ),
         "same-oap-twice": Case(
             oaps={first: OAP, second: OAP},
-            complaints=(Complaint(second, "oap_address", "give each OAP its own"),),
+            complaints=(Complaint(second, "oap_address", "give each its own"),),
         ),
         **_rows(),
         "hash-of-variable": _proxy(
@@ -450,7 +558,12 @@ def cases() -> dict[str, Case]:
     """Return every case by the name of its proxy."""
     return {
         f"bad-{name}": _named(f"bad-{name}", case)
-        for name, case in {**single_cases(), **unspecified_cases(), **hostile_cases()}.items()
+        for name, case in {
+            **single_cases(),
+            **unspecified_cases(),
+            **hostile_cases(),
+            **deep_cases(),
+        }.items()
     }
 
 
@@ -463,7 +576,9 @@ def _named(proxy: str, case: Case) -> Case:
         case.settings,
         oaps,
         tuple(
-            Complaint(one.host.replace(PROXY, proxy), one.variable, one.remedy)
+            Complaint(
+                one.host.replace(PROXY, proxy), one.variable, one.remedy.replace(PROXY, proxy)
+            )
             for one in case.complaints
         ),
     )

@@ -125,7 +125,8 @@ def test_verify_refuses_the_same(bare: Machine, tmp_path: Path) -> None:
 def test_every_variable_is_tried_with_hostile_text() -> None:
     """The cases hold every variable that there is: none can be added without one."""
     tried = {one.variable.replace("[0]", "") for case in CASES.values() for one in case.complaints}
-    settable = bad_values.variables("grpc_proxy").keys()
+    known = bad_values.variables("grpc_proxy").keys()
+    settable = {name for name in known if not bad_values.is_deep(name)}
     assert settable >= bad_values.RAW
     assert settable | set(bad_values.oap_variables()) <= tried
     assert {"oap_address", "oap_port", "oap_weight", "oap_state"} <= set(bad_values.oap_variables())
