@@ -326,7 +326,7 @@ def test_check_and_diff(proxy: Site, story: Story) -> None:
         assert run.changed() == 1
     shown = run.of_module(MODULE)["diff"]
     changed = {part["before_header"].split()[0]: part for part in shown}
-    upstreams = changed["http.d/30-upstreams.conf"]
+    upstreams = changed["http.d/50-upstreams.conf"]
     assert "least_conn;" in upstreams["after"]
     assert "least_conn;" not in upstreams["before"]
     assert differences(before, proxy.machine.listing()) == {}
