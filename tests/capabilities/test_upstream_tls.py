@@ -1,5 +1,6 @@
 """TLS to the OAPs and to other servers: who is reached, and who is not."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,13 +22,14 @@ MUTUAL_PORT = 13810
 BAD_PORT = 13820
 STANDIN_PORT = 13850
 CA = "/etc/ssl/proxy-test/oaps.pem"
-# What is wrong with a server, and nginx's words for it.
+# What is wrong with a server, and nginx's words for it as an expression.
 WRONG = {
     "wrong_name": 'upstream SSL certificate does not match "oap.example"',
     "wrong_ca": "unable to verify the first certificate",
     "expired": "certificate has expired",
     "without": "certificate required",
-    "clear": "wrong version number",
+    # By whether the server's first frame is there before the handshake has begun.
+    "clear": "wrong version number|prematurely sent response",
 }
 RIGHT = ("right", "with")
 
@@ -128,7 +130,7 @@ def test_told_in_the_log(site: Site) -> None:
     for name, words in WRONG.items():
         call("grpcio", site.proxy.target, method_of(name))
         lines = site.log_of(name)
-        assert any(words in line for line in lines), (name, lines)
+        assert any(re.search(words, line) for line in lines), (name, lines)
 
 
 def test_told_by_verify(site: Site) -> None:
@@ -137,7 +139,7 @@ def test_told_by_verify(site: Site) -> None:
     told = message.partition("nginx says: ")[2].split("; ")
     for (name, words), reason in zip(WRONG.items(), told, strict=True):
         assert reason.startswith(f"{name}-0: ")
-        assert words in reason
+        assert re.search(words, reason)
     for name in ("right-0", "with-0", "oaptls"):
         assert name not in message
 
