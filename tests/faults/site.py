@@ -108,6 +108,11 @@ class Site:
         assert GENERATION.fullmatch(live), live
         return live
 
+    def workers(self) -> set[int]:
+        """Return the worker processes, those that drain too."""
+        master = str(self.machine.pid(UNIT))
+        return set(map(int, self.machine.run("pgrep", "--parent", master).split()))
+
     def expectation(self) -> dict[str, Any]:
         """Return what the generation on disk says that it must answer, and where."""
         told: dict[str, Any] = json.loads(self.machine.run("cat", f"{ROOT}/current/proof.json"))
