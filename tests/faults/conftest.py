@@ -1,6 +1,7 @@
 """The laboratory of the faults, a host for each nginx, the table at the end, and the secrets."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
@@ -33,14 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each row on the nginx that it names, any other test on the usual one."""
+    """Run what takes one proxy on one nginx after the other."""
     if "proxy" not in metafunc.fixturenames:
         return
-    row = metafunc.definition.get_closest_marker("nginx")
-    versions = row.args if row else (USUAL,)
-    if row and metafunc.config.getoption("every_nginx"):
-        versions = EVERY
-    metafunc.parametrize("proxy", versions, indirect=True)
+    metafunc.parametrize("proxy", versions_of(metafunc.definition), indirect=True)
+
+
+def versions_of(item: pytest.Item) -> tuple[str, ...]:
+    """Return the nginx that a row names, all of them where all are asked for."""
+    row = item.get_closest_marker("nginx")
+    if row is None:
+        return (USUAL,)
+    return EVERY if item.config.getoption("every_nginx") else row.args
 
 
 def pytest_terminal_summary(
@@ -65,13 +70,17 @@ def story(request: pytest.FixtureRequest) -> Story:
 
 @pytest.fixture(autouse=True)
 def no_secret_is_told(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test: no planted secret in what Ansible printed, nor on the host."""
+    """After every test: no planted secret in what Ansible printed, nor on the hosts."""
     playbook.PRINTED.clear()
-    proxy = request.getfixturevalue("proxy") if "proxy" in request.fixturenames else None
+    sites: tuple[Site, ...] = ()
+    if "proxy" in request.fixturenames:
+        sites = (request.getfixturevalue("proxy"),)
+    elif "proxies" in request.fixturenames:
+        sites = request.getfixturevalue("proxies")
     yield
     assert secrets.told_by(playbook.PRINTED) == []
-    if proxy is not None:
-        assert secrets.told_on(proxy.machine) == []
+    for site in sites:
+        assert secrets.told_on(site.machine) == [], f"on nginx {site.nginx}"
 
 
 @pytest.fixture(scope="session")
@@ -158,3 +167,18 @@ def proxy(request: pytest.FixtureRequest, converged: Callable[[str], Site]) -> I
     site.settle()
     yield site
     assert site.own_nginx_pid() == site.own_nginx
+
+
+@pytest.fixture
+def proxies(
+    request: pytest.FixtureRequest, converged: Callable[[str], Site]
+) -> Iterator[tuple[Site, ...]]:
+    """The same on every nginx that the row names, for what is done on all at the same time."""
+    versions = versions_of(request.node)
+    with ThreadPoolExecutor(len(versions)) as pool:
+        sites = tuple(pool.map(converged, versions))
+    for site in sites:
+        site.settle()
+    yield sites
+    for site in sites:
+        assert site.own_nginx_pid() == site.own_nginx

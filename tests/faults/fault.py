@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.faults.load import Load
@@ -76,7 +76,9 @@ def undergo(proxy: Site, story: Story, fault: Fault, *, again: bool = True) -> N
         plain = _plainly(proxy, fault, run)
         told = GREEN if not run.failures else run.failure().result.get("reason", PREFLIGHT)
         after = BEFORE if proxy.generation() == live else "the new one"
-        story.tell(fault.name, told or "none: green", after, load, plain)
+        replace(story, nginx=proxy.nginx).tell(
+            fault.name, told or "none: green", after, load, plain
+        )
         if fault.reason == GREEN:
             _is_green(proxy, run, load, live)
             return

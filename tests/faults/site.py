@@ -3,6 +3,8 @@
 import json
 import re
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ class Site:
     own_nginx: int = 0
     """The main process of the host's own nginx, which nobody may touch."""
     _holders: list[int] = field(default_factory=list)
+    _had: dict[str, str] = field(default_factory=dict)
+    """The generations that settings of tests stand for."""
     _runs: int = 0
 
     @property
@@ -144,11 +148,13 @@ class Site:
 
     def have(self, settings: Variables | None = None) -> str:
         """Have the generation of some settings live, by default the usual one; return its id."""
-        if settings or self.generation() != self.usual:
+        known = self._had.get(str(settings), None) if settings else self.usual
+        if known is None or self.generation() != known:
             wanted = {**(settings or {}), "grpc_proxy_allow_restart": True}
             self.play(wanted, playbook=CONFIGURE).changed()
-        assert settings or self.generation() == self.usual
-        return self.generation()
+        live = self._had[str(settings)] = self.generation()
+        assert known in {None, live}
+        return live
 
     def have_usual(self) -> str:
         """Have the usual generation live, and return its id."""
@@ -193,6 +199,22 @@ def none_lost(load: Load) -> None:
 def listen(*entries: Variables) -> dict[str, Any]:
     """Return the settings for some listeners beside the one that speaks TLS."""
     return {"grpc_proxy_listen": [*entries, TLS_LISTENER]}
+
+
+def together(proxies: Sequence[Site], work: Callable[[Site], None]) -> None:
+    """Do the same on several hosts at the same time; tell where it failed."""
+    with ThreadPoolExecutor(len(proxies)) as pool:
+        done = {proxy.nginx: pool.submit(work, proxy) for proxy in proxies}
+    failed = []
+    for nginx, future in done.items():
+        error = future.exception()
+        if isinstance(error, Exception):
+            error.add_note(f"with nginx {nginx}")
+            failed.append(error)
+        elif error is not None:
+            raise error
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} of {len(proxies)} hosts", failed)
 
 
 def snippet(lines: str, place: str = "server") -> dict[str, Any]:

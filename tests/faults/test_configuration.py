@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.fault import PREFLIGHT, Fault, undergo
 from tests.faults.secrets import NAME, planted
-from tests.faults.site import CONFIGURE, MODULE, PORT, USUAL, Site, none_lost, snippet
+from tests.faults.site import CONFIGURE, MODULE, PORT, USUAL, Site, none_lost, snippet, together
 from tests.faults.table import Story
 from tests.hosts import lab
 from tests.hosts.pki import DAYS
@@ -184,9 +184,8 @@ FAULTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def files_of_the_user(proxy: Site) -> None:
-    """Certificates by their validity, each with its key, on the host."""
+def put_files(proxy: Site) -> None:
+    """Put certificates by their validity, each with its key, on a host."""
     files = {LIMITS: ""}
     for validity in DAYS:
         identity = planted().authority.server(NAME, validity=validity)
@@ -196,13 +195,19 @@ def files_of_the_user(proxy: Site) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_row(proxy: Site, story: Story, fault: Fault) -> None:
+def test_row(proxies: tuple[Site, ...], story: Story, fault: Fault) -> None:
     """One row of the table."""
-    undergo(proxy, story, fault)
+
+    def row(proxy: Site) -> None:
+        put_files(proxy)
+        undergo(proxy, story, fault, again=proxy.nginx == USUAL)
+
+    together(proxies, row)
 
 
 def test_expired_certificate_by_choice(proxy: Site, story: Story) -> None:
     """With grpc_proxy_certificate_dates: warn it is deployed, and said."""
+    put_files(proxy)
     live = proxy.have_usual()
     wanted = {**certificate("past"), "grpc_proxy_certificate_dates": "warn"}
     with proxy.load() as load:

@@ -18,6 +18,7 @@ from tests.faults.site import (
     Site,
     listen,
     snippet,
+    together,
 )
 from tests.faults.table import Story
 
@@ -139,20 +140,24 @@ STOPPED = Fault(
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_row(proxy: Site, story: Story, fault: Fault) -> None:
+def test_row(proxies: tuple[Site, ...], story: Story, fault: Fault) -> None:
     """One row of the table."""
-    undergo(proxy, story, fault, again=proxy.nginx == USUAL)
+    together(proxies, lambda proxy: undergo(proxy, story, fault, again=proxy.nginx == USUAL))
 
 
-def test_stopped_master(proxy: Site, story: Story) -> None:
+def test_stopped_master(proxies: tuple[Site, ...], story: Story) -> None:
     """Found before anything is touched: when it goes on, nothing takes effect any more."""
-    proxy.have_usual()
-    workers = proxy.workers()
-    undergo(proxy, story, STOPPED, again=False)
-    time.sleep(LATER_SECONDS)
-    assert proxy.workers() == workers
-    assert proxy.generation() == proxy.usual
-    assert proxy.play(CHANGE, playbook=CONFIGURE).changed() == 1
+
+    def stop(proxy: Site) -> None:
+        proxy.have_usual()
+        workers = proxy.workers()
+        undergo(proxy, story, STOPPED, again=False)
+        time.sleep(LATER_SECONDS)
+        assert proxy.workers() == workers
+        assert proxy.generation() == proxy.usual
+        assert proxy.play(CHANGE, playbook=CONFIGURE).changed() == 1
+
+    together(proxies, stop)
 
 
 @pytest.mark.nginx(USUAL)
