@@ -27,6 +27,7 @@ class State:
     :ivar disk: id that ``current`` points to.
     :ivar live: id that the running nginx answers with.
     :ivar before: what to go back to: the last proven generation, else the live, else the disk's.
+    :ivar outside: id that something answers with though the instance does not run.
     """
 
     wanted: str
@@ -34,6 +35,7 @@ class State:
     live: str | None
     running: bool
     before: str | None
+    outside: str | None = None
 
 
 class Survey:
@@ -58,9 +60,19 @@ class Survey:
         disk, proven = self._tree.current(), self._tree.proven()
         running = self._instance.running()
         live = self.live(expectation) if running else None
+        outside = None if running else self._answered()
+        if outside and self._instance.running():
+            # It was about to start when it was asked.
+            running, live, outside = True, outside, None
         known = self._tree.generations()
         before = next((one for one in (proven, live, disk) if one in known), None)
-        return State(wanted, disk, live, running, before)
+        return State(wanted, disk, live, running, before, outside)
+
+    def _answered(self) -> str | None:
+        """Ask what answers where the generations listen that the links lead to."""
+        names = dict.fromkeys((self._tree.current(), self._tree.proven()))
+        places = filter(None, map(self.expectation, names))
+        return next(filter(None, map(self._prover.live, places)), None)
 
     def live(self, expectation: Expectation | None = None) -> str | None:
         """Ask what is live, where what was proven last listens, the disk's, and any other.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
@@ -156,15 +157,22 @@ class Transaction:
         try:
             with self._tree.lock():
                 repaired = self._tree.sweep()
-                outcome = work()
+                try:
+                    outcome = work()
+                except OSError:
+                    with suppress(OSError):
+                        self._tree.sweep()  # on a full disk that is room
+                    raise
         except Busy as error:
             raise TransactionError("busy", str(error)) from error
         except OSError as error:
+            live = self._survey.live()
+            serving = f"generation {live} is still live" if live else "nothing was live"
             raise TransactionError(
                 "rejected",
-                f"cannot write below {self._tree.root}: {error}; what was live was not touched. "
+                f"cannot write below {self._tree.root}: {error}. Nothing was changed; {serving}. "
                 "Make room or mend the permissions, then run again.",
-                generation=self._survey.live(),
+                generation=live,
             ) from error
         outcome.repaired = repaired
         outcome.changed = outcome.changed or bool(repaired)
@@ -273,6 +281,14 @@ class Transaction:
 
     def _refuse_stopped(self, state: State) -> None:
         """Refuse what the instance could not act on, while nothing has been touched yet."""
+        if state.outside:
+            raise TransactionError(
+                "not_started",
+                f"the instance does not run, yet generation {state.outside} is live: an nginx that "
+                "was started by hand serves it, and nobody looks after that one. 'ss -ltnp' on the "
+                "host names it: end it, then run again. Nothing was changed.",
+                generation=state.outside,
+            )
         stopped = self._instance.stopped() if state.running else None
         if stopped:
             serving = f"generation {state.live} is still live" if state.live else "nothing answers"
@@ -282,8 +298,7 @@ class Transaction:
 
     def _mind_instance(self, outcome: Outcome) -> Outcome:
         """Tell of an instance that serves, and will not take the next change as it is."""
-        words = (self._instance.outdated(), self._instance.stopped())
-        outcome.alerts += [told for told in words if told]
+        outcome.alerts += self._instance.troubles()
         return outcome
 
     def _test(self, place: Path, state: State) -> None:
