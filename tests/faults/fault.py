@@ -55,6 +55,10 @@ class Fault:
     """What the plain way changes where ours refuses before it writes: expression, text."""
     hangup: bool = False
     """The plain way is a signal alone."""
+    plain: str | None = ""
+    """Lines of sh that bring the cause about for the unit plain; None where it knows no such thing."""
+    after: str = ""
+    """Lines of sh that end that."""
 
     @property
     def around(self) -> bool:
@@ -73,7 +77,7 @@ def undergo(proxy: Site, story: Story, fault: Fault, *, again: bool = True) -> N
     with _present(proxy, fault):
         with proxy.load() as load:
             run = _play(proxy, fault, wanted)
-        plain = _plainly(proxy, fault, run)
+        plain = None if fault.plain is None else _plainly(proxy, fault, run)
         told = GREEN if not run.failures else run.failure().result.get("reason", PREFLIGHT)
         after = BEFORE if proxy.generation() == live else "the new one"
         replace(story, nginx=proxy.nginx).tell(
@@ -130,8 +134,8 @@ def _plainly(proxy: Site, fault: Fault, run: Run) -> Plain:
         listeners=asked.get("listeners", elsewise["listeners"]),
         methods=asked.get("methods", elsewise["methods"]),
         exchange=fault.exchange,
-        before=fault.to_master,
-        after=fault.from_master,
+        before=f"{fault.to_master}\n{fault.plain}",
+        after=f"{fault.from_master}\n{fault.after}",
         holds=fault.holds,
         hangup=fault.hangup,
     )
