@@ -200,7 +200,7 @@ def test_row(proxies: tuple[Site, ...], story: Story, fault: Fault) -> None:
 
     def row(proxy: Site) -> None:
         put_files(proxy)
-        undergo(proxy, story, fault, again=proxy.nginx == USUAL)
+        undergo(proxy, story, fault)
 
     together(proxies, row)
 
