@@ -125,7 +125,7 @@ class Expectation:
     """What a generation must answer, and where.
 
     :ivar listeners: all listeners of the generation.
-    :ivar methods: gRPC methods whose fallback is forced, one for each location.
+    :ivar methods: gRPC methods whose fallback is forced: in each location, in each that a snippet may add.
     :ivar secrets: paths of the files that no diff may show.
     """
 
