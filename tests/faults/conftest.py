@@ -137,7 +137,9 @@ def without_systemd(hosts: Lab) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def converged(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Site]:
+def converged(
+    hosts: Lab, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Callable[[str], Site]:
     """A host with that nginx, configured by site.yml beside a site that its own nginx serves."""
 
     @cache
@@ -152,6 +154,7 @@ def converged(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         )  # fmt: skip
         assert f"nginx/{nginx}." in machine.run("nginx", "-v")
         site = Site(hosts, host, nginx, machine, tmp_path_factory.mktemp("inventories"))
+        site.thorough = bool(pytestconfig.getoption("every_nginx"))
         site.own_nginx = site.own_nginx_pid()
         assert site.own_nginx > 0
         site.play().changed()

@@ -1,5 +1,6 @@
 """A fault as data, and what every one of them is held to."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,12 +10,14 @@ from tests.faults.load import Load
 from tests.faults.machine import differences
 from tests.faults.plain import Plain, Trial
 from tests.faults.playbook import Hosts, Run, Variables
-from tests.faults.site import CONFIGURE, MODULE, UNIT, Site, none_lost, refused, steady
+from tests.faults.site import CONFIGURE, MODULE, UNIT, USUAL, Site, none_lost, refused, steady
 from tests.faults.table import Story
 
 # A broken generation serves until its proof has failed. Found by its answers, that is sooner
 # than by the end of the proof's time.
 ROLL_BACK_SECONDS = 4.0
+# A signal that waited for its process takes effect within this time.
+LATER_SECONDS = 1.0
 BEFORE = "as before"
 # What is refused before the module is asked has no reason of its own.
 PREFLIGHT = "preflight"
@@ -66,14 +69,16 @@ class Fault:
         return bool(self.cause or self.to_master or self.holds)
 
 
-def undergo(proxy: Site, story: Story, fault: Fault, *, again: bool = True) -> None:
+def undergo(proxy: Site, story: Story, fault: Fault) -> None:
     """Bring a fault about on ours and on the plain way; hold what is said and what serves.
 
-    ``again``: the same run fails again, and heals once the cause is gone.
+    Then the same run fails again, and heals once the cause is gone: by `make test` only on one
+    nginx, and only where the cause is on the host.
     """
+    again = proxy.thorough or (fault.around and proxy.nginx == USUAL)
     first, wanted = _of(proxy, fault.first), _of(proxy, fault.settings)
     live = proxy.have(first)
-    before = proxy.machine.listing()
+    before, workers = proxy.machine.listing(), proxy.workers()
     with _present(proxy, fault):
         with proxy.load() as load:
             run = _play(proxy, fault, wanted)
@@ -94,6 +99,9 @@ def undergo(proxy: Site, story: Story, fault: Fault, *, again: bool = True) -> N
         if again:
             _is_refused(proxy, fault, _play(proxy, fault, wanted), live)
             assert differences(before, proxy.machine.listing()) == {}
+    if not fault.rolled_back:
+        time.sleep(LATER_SECONDS if fault.to_master else 0)
+        assert proxy.workers() <= workers, "something took effect after all"
     assert proxy.generation() == proxy.current() == live
     if again:
         _is_healed(proxy, fault, wanted if fault.around else first, live)

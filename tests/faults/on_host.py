@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 SECONDS = 5.0
-HOLD_SECONDS = 120.0
+HOLD_SECONDS = 600.0
 GENERATION = "/-/oap-proxy/generation"
 
 

@@ -44,6 +44,8 @@ class Site:
     nginx: str
     machine: Machine
     directory: Path
+    thorough: bool = False
+    """Whether all is asked for, however long it takes."""
     usual: str = ""
     """The generation that the inventory stands for without the variables of a test."""
     own_nginx: int = 0

@@ -164,11 +164,11 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def _together(rows: Iterable[Row]) -> list[Row]:
-    """Sort stably: groups in their order, faults as they came, one outcome beside itself."""
+    """Sort: groups in their order, faults as they came, one outcome beside itself, versions."""
     rows = list(rows)
     groups = [*GROUPS, *(row.group for row in rows)]
     faults = [row.fault for row in rows]
-    outcomes = [row.outcome for row in rows]
+    outcomes = [row.outcome for row in sorted(rows, key=lambda row: row.nginx)]
     return sorted(
         rows,
         key=lambda row: (

@@ -107,21 +107,21 @@ FAULTS = [
         "certificate has expired",
         certificate("past"),
         PREFLIGHT,
-        ("grpc_proxy_tls.certificate_path", "has expired on", "renew it", NAME),
+        ("grpc_proxy_tls.certificate has expired on", "renew it", NAME),
         exchange=shown("past"),
     ),
     Fault(
         "certificate is not yet valid",
         certificate("future"),
         PREFLIGHT,
-        ("grpc_proxy_tls.certificate_path", "is valid from", "grpc_proxy_certificate_dates"),
+        ("grpc_proxy_tls.certificate is valid from", "grpc_proxy_certificate_dates"),
         exchange=shown("future"),
     ),
     Fault(
         "name of an OAP does not resolve",
         {},
         PREFLIGHT,
-        ("far-oap", "cannot resolve oap.invalid", "next boot", "give an address (oap_address"),
+        ("far-oap", "cannot resolve", "oap.invalid", "next boot", "give an address (oap_address"),
         oaps={"far-oap": {"oap_address": "oap.invalid"}},
         exchange=((rf"server [0-9.]+:{PORT}", f"server oap.invalid:{PORT}"),),
     ),
@@ -154,8 +154,8 @@ FAULTS = [
     ),
     overriding(
         "snippet shadows the location of a method",
-        snippet(f"location = {COLLECT}collect {{ grpc_pass grpc://oap_proxy_oaps; }}"),
-        f"{COLLECT}collect",
+        snippet(f"location = {COLLECT}collectInSync {{ grpc_pass grpc://oap_proxy_oaps; }}"),
+        f"{COLLECT}collectInSync",
     ),
     Fault(
         "snippet denies everyone",
@@ -200,7 +200,7 @@ def test_row(proxies: tuple[Site, ...], story: Story, fault: Fault) -> None:
 
     def row(proxy: Site) -> None:
         put_files(proxy)
-        undergo(proxy, story, fault, again=proxy.nginx == USUAL)
+        undergo(proxy, story, fault)
 
     together(proxies, row)
 
@@ -215,6 +215,6 @@ def test_expired_certificate_by_choice(proxy: Site, story: Story) -> None:
     assert run.changed() == 1
     assert run.of_module(MODULE)["generation"] == proxy.generation() != live
     warned = str(run.of_module("ansible.builtin.debug")["msg"])
-    assert "grpc_proxy_tls.certificate_path has expired on" in warned
+    assert "grpc_proxy_tls.certificate has expired on" in warned
     none_lost(load)
     story.tell("the same, grpc_proxy_certificate_dates: warn", "none: warns", "the new one", load)

@@ -1,6 +1,5 @@
 """nginx does not take what it is told to reload, and its exit status does not tell."""
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +28,6 @@ ELSEWHERE = "203.0.113.9"
 NOWHERE = "/nonexistent"
 CHANGE = {"grpc_proxy_balance": "least_conn"}
 A_RESTART = (f":{PORT}", "wildcard or a single address", "Set grpc_proxy_allow_restart")
-# nginx acts on a signal at once.
-LATER_SECONDS = 1.0
 RESTART_SECONDS = 10.0
 
 
@@ -128,36 +125,21 @@ FAULTS = [
         log="host not found",
         hangup=True,
     ),
+    Fault(
+        "master process stopped",
+        CHANGE,
+        "not_live",
+        ("SIGSTOP", "kill -CONT"),
+        to_master="kill -STOP $MASTER",
+        from_master="kill -CONT $MASTER",
+    ),
 ]
-STOPPED = Fault(
-    "master process stopped",
-    CHANGE,
-    "not_live",
-    ("SIGSTOP", "kill -CONT"),
-    to_master="kill -STOP $MASTER",
-    from_master="kill -CONT $MASTER",
-)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_row(proxies: tuple[Site, ...], story: Story, fault: Fault) -> None:
     """One row of the table."""
-    together(proxies, lambda proxy: undergo(proxy, story, fault, again=proxy.nginx == USUAL))
-
-
-def test_stopped_master(proxies: tuple[Site, ...], story: Story) -> None:
-    """Found before anything is touched: when it goes on, nothing takes effect any more."""
-
-    def stop(proxy: Site) -> None:
-        proxy.have_usual()
-        workers = proxy.workers()
-        undergo(proxy, story, STOPPED, again=False)
-        time.sleep(LATER_SECONDS)
-        assert proxy.workers() == workers
-        assert proxy.generation() == proxy.usual
-        assert proxy.play(CHANGE, playbook=CONFIGURE).changed() == 1
-
-    together(proxies, stop)
+    together(proxies, lambda proxy: undergo(proxy, story, fault))
 
 
 @pytest.mark.nginx(USUAL)
