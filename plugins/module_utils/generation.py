@@ -185,8 +185,7 @@ class Tree:
         for link in (self.current_link, self.proven_link, self.previous_link):
             if link.exists() and not link.is_symlink():
                 raise GenerationError(
-                    f"{link} is no link, so it is not ours: move it away, then run again. "
-                    "Nothing was changed."
+                    f"{link} is no link, so it is not ours: move it away, then run again."
                 )
 
     @contextmanager
@@ -201,8 +200,8 @@ class Tree:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise Busy(
-                    f"another run is changing {self.root} at this moment. Nothing was changed by "
-                    "this one: wait for the other to end, whose outcome is live then, and run again."
+                    f"another run is changing {self.root} at this moment: wait for it to end, "
+                    "then run again."
                 ) from error
             yield
 

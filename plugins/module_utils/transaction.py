@@ -165,7 +165,12 @@ class Transaction:
                         self._tree.sweep()  # on a full disk that is room
                     raise
         except Busy as error:
-            raise TransactionError("busy", str(error)) from error
+            live = self._survey.live()
+            raise TransactionError(
+                "busy",
+                f"{error} Nothing was changed by this one; live is, for now, {live or 'nothing'}.",
+                generation=live,
+            ) from error
         except OSError as error:
             live = self._survey.live()
             serving = f"generation {live} is still live" if live else "nothing was live"
@@ -250,8 +255,10 @@ class Transaction:
         try:
             return self._survey.look(wanted, expectation)
         except GenerationError as error:
+            live = self._survey.live(expectation)
+            serving = f"generation {live} is still live" if live else "nothing was live"
             raise TransactionError(
-                "rejected", str(error), generation=self._survey.live(expectation)
+                "rejected", f"{error} Nothing was changed; {serving}.", generation=live
             ) from error
 
     def _named(self, name: str) -> tuple[State, Expectation]:

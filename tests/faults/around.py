@@ -22,10 +22,10 @@ NOTHING = "nothing, as before"
 SAME = "the same"
 
 
-def plainly(proxy: Site, before: str = "", after: str = "", holds: tuple[int, ...] = ()) -> Plain:
+def plainly(proxy: Site, before: str = "", after: str = "") -> Plain:
     """Try a change the plain way, in a trouble that lines of sh bring about for the unit plain."""
     told = proxy.expectation()
-    trial = Trial({}, told["listeners"], told["methods"], before=before, after=after, holds=holds)
+    trial = Trial({}, told["listeners"], told["methods"], before=before, after=after)
     return trial.on(proxy.machine)
 
 
@@ -68,8 +68,7 @@ class Disturbance:
     verify: tuple[str, ...] = ()
     """Parts of what verify says of it before."""
     plain: str | None = None
-    """Lines of sh that bring the same about for the unit plain; None where it knows no such thing."""
-    changed: int = 1
+    """Lines of sh that bring the same about for the unit plain; None where it cannot be."""
 
 
 def heals(proxy: Site, story: Story, fault: Disturbance) -> None:
@@ -84,12 +83,14 @@ def heals(proxy: Site, story: Story, fault: Disturbance) -> None:
             for part in ("proxy1: ", *fault.verify):
                 assert part in failure.message, failure.message
         run = proxy.play(playbook=CONFIGURE)
-        assert run.changed() == fault.changed
+        assert run.changed() == 1
         assert run.of_module(MODULE)["action"] == fault.action
         assert proxy.generation() == proxy.current() == live
         assert differences(before, proxy.machine.listing()) == {}
     if serves:
         none_lost(load)
     plain = None if fault.plain is None else plainly(proxy, fault.plain)
-    story.tell(fault.name, f"none: {fault.action}", "the usual one", load if serves else None, plain)
+    story.tell(
+        fault.name, f"none: {fault.action}", "the usual one", load if serves else None, plain
+    )
     assert proxy.play(playbook=CONFIGURE).changed() == 0

@@ -59,7 +59,7 @@ class Fault:
     hangup: bool = False
     """The plain way is a signal alone."""
     plain: str | None = ""
-    """Lines of sh that bring the cause about for the unit plain; None where it knows no such thing."""
+    """Lines of sh that bring the cause about for the unit plain; None where it cannot be."""
     after: str = ""
     """Lines of sh that end that."""
 

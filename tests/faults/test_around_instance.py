@@ -69,9 +69,7 @@ SKIPPED = ("unmet condition check (ConditionPathExists=/nonexistent)", "faults.c
 @pytest.mark.parametrize(
     "fault",
     [
-        Disturbance(
-            "instance stopped", STOPPED, "started", ("nginx does not run",), PLAIN_STOPPED
-        ),
+        Disturbance("instance stopped", STOPPED, "started", ("nginx does not run",), PLAIN_STOPPED),
         Disturbance("instance failed", FAILED, "started", plain=PLAIN_FAILED),
         Disturbance(
             "what is on disk cannot start, systemd tries each second",
@@ -97,7 +95,7 @@ def test_failed_and_its_port_taken(proxy: Site, story: Story) -> None:
     refused_twice(proxy, "not_started", *says)
     story.tell(
         "instance failed, its port taken", "not_started", NOTHING,
-        plain=plainly(proxy, PLAIN_FAILED, holds=(PORT,)),
+        plain=plainly(proxy, PLAIN_FAILED),
     )  # fmt: skip
     proxy.release(holder)
     is_started(proxy, live)
@@ -172,7 +170,7 @@ def test_by_hand_with_another_configuration(proxy: Site, story: Story) -> None:
         refused_twice(proxy, "not_started", *says)
         story.tell(
             "an nginx by hand with another configuration", "not_started", NOTHING,
-            plain=plainly(proxy, PLAIN_STOPPED, holds=(PORT,)),
+            plain=plainly(proxy, PLAIN_STOPPED),
         )  # fmt: skip
     is_started(proxy, live)
     machine.run("rm", "-r", BY_HAND)
@@ -224,9 +222,7 @@ def test_drop_in_that_keeps_it_from_starting(
     proxy.machine.run("sh", "-euc", f"{STOPPED}\n{drop_in(*lines)}")
     try:
         refused_twice(proxy, "not_started", *says, "Live now: nothing", "Run again")
-        plain = plainly(
-            proxy, PLAIN_STOPPED + drop_in(*lines, unit="plain"), no_drop_in("plain")
-        )
+        plain = plainly(proxy, PLAIN_STOPPED + drop_in(*lines, unit="plain"), no_drop_in("plain"))
     finally:
         proxy.machine.run("sh", "-euc", no_drop_in())
     story.tell(f"drop-in: {name}", "not_started", NOTHING, plain=plain)
@@ -260,7 +256,7 @@ def reload_as(name: str, *lines: str, says: tuple[str, ...]) -> Fault:
     ids=lambda fault: fault.name,
 )  # fmt: skip
 def test_drop_in_that_keeps_it_from_reloading(proxy: Site, story: Story, fault: Fault) -> None:
-    """nginx is never told to reload: found, and what serves goes on."""
+    """Nginx is never told to reload: found, and what serves goes on."""
     undergo(proxy, story, fault)
 
 

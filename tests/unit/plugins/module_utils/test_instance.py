@@ -125,7 +125,7 @@ def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> No
 def test_a_condition_that_does_not_hold(
     instance: SystemdInstance, commands: Commands, verb: str
 ) -> None:
-    """systemd ends well without a start: that is no success, and its reason is told."""
+    """Systemd ends well without a start: that is no success, and its reason is told."""
     commands.active = "inactive"
     commands.journal = (
         f"[{time.monotonic() + 60:12.6f}] host systemd[1]: oap-proxy.service was skipped because "

@@ -541,9 +541,7 @@ def test_started_by_hand(
     assert serving.transaction().run(files, PLAIN).generation == id_of(files, PLAIN)
 
 
-def test_started_while_it_was_asked(
-    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_started_while_it_was_asked(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None:
     """An instance that has come up by the time its listeners answer runs."""
     states = iter([False])
     monkeypatch.setattr(serving, "running", lambda: next(states, True))
