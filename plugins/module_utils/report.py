@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, identity
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Row
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Rehearsal
 
 HIDDEN = "(secret, not shown)\n"
 HIDDEN_CHANGED = "(secret, changed, not shown)\n"
@@ -22,6 +23,10 @@ _TAKEN = re.compile(r"bind\(\) to (\S+) failed \(98:")
 _SEVERE = re.compile(r"\[(crit|alert|emerg)\]")
 # A zone of a limit with another key under the same name: the running master refuses it.
 _ONLY_RESTART = re.compile(r"uses the .* key while previously it used")
+_IN_HIDING = (
+    "something answers in the place of the proof: look for a return, a rewrite or a location in "
+    "grpc_proxy_snippets."
+)
 # Words of OpenSSL's that say little, and what they come down to.
 _MEANINGS = {
     "key values mismatch": "The private key does not fit its certificate.",
@@ -34,6 +39,7 @@ class Outcome:
     """What a transaction did.
 
     :ivar proof: one row a listener.
+    :ivar rehearsal: what it answered before the swap; None where nothing was to be changed.
     :ivar proven_ms: milliseconds from the swap on disk to the proof; None without a swap.
     :ivar alerts: sentences that a person should read though the proof holds.
     """
@@ -46,6 +52,7 @@ class Outcome:
     diff: list[dict[str, str]] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     tested: bool = True
+    rehearsal: Rehearsal | None = None
     proven_ms: float | None = None
     alerts: list[str] = field(default_factory=list)
 
@@ -152,6 +159,32 @@ def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
     return "not_live", f"the new configuration could not be brought live: {hint}"
 
 
+def refusal(rehearsal: Rehearsal, live: str | None) -> TransactionError:
+    """Return the failure of a configuration that was found wrong while nothing was touched."""
+    wrong = next(iter(rehearsal.wrong), None)
+    if wrong and wrong.wrong_answer:
+        reason, cause = "fallback", f"{wrong.fault}. {_remedy(wrong)}"
+    elif wrong:
+        reason, cause = "not_live", f"{wrong.fault}; {_IN_HIDING}"
+    else:
+        reason = "not_live"
+        words = first_cause("\n".join(rehearsal.died))
+        cause = f"the worker processes of the new configuration die: {words}"
+    serving = f"generation {live} is still live" if live else "nothing was live"
+    return TransactionError(
+        reason,
+        f"In a rehearsal, {cause} Nothing was changed; {serving}.",
+        _told(rehearsal.died),
+        generation=live,
+        proof=rehearsal.proof,
+    )
+
+
+def _told(log: Sequence[str]) -> list[str]:
+    """Return each line once, without its time."""
+    return list(dict.fromkeys(re.sub(r"^\S+ \S+ (?=\[)", "", line) for line in log))[:20]
+
+
 def _hint(attempt: Attempt, log: Sequence[str]) -> str:
     taken = sorted({found for line in log for found in _TAKEN.findall(line)})
     severe = [line for line in log if _SEVERE.search(line)]
@@ -163,10 +196,7 @@ def _hint(attempt: Attempt, log: Sequence[str]) -> str:
     if severe:
         return first_cause("\n".join(severe))
     if any(row.hidden for row in attempt.faults):
-        return (
-            "something answers in the place of the proof: look for a return, a rewrite or a "
-            "location in grpc_proxy_snippets."
-        )
+        return _IN_HIDING
     return attempt.words or (
         "nginx wrote nothing of weight to its log; is its master process stopped?"
     )

@@ -28,6 +28,10 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Prover,
     Row,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Rehearsal,
+    rehearse,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Attempt,
     Outcome,
@@ -35,6 +39,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import
     difference,
     first_cause,
     only_a_restart,
+    refusal,
     verdict,
 )
 
@@ -134,8 +139,9 @@ class Transaction:
         with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
             write(Path(place), complete)
             self._test(Path(place), state)
-        self._restart_needed(expectation, state)
-        return Outcome(True, state.wanted, state.disk, proof=rows, diff=diff)
+            self._restart_needed(expectation, state)
+            rehearsal = self._rehearse(Path(place), state, expectation)
+        return Outcome(True, state.wanted, state.disk, proof=rows, diff=diff, rehearsal=rehearsal)
 
     def preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
         """Compare only, for a host that cannot test a configuration yet."""
@@ -158,6 +164,7 @@ class Transaction:
         try:
             self._test(self._tree.path(state.wanted), state)
             restart = self._restart_needed(expectation, state)
+            rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
         except TransactionError:
             if fresh:
                 self._tree.remove(state.wanted)
@@ -169,6 +176,7 @@ class Transaction:
             raise self._roll_back(state, expectation, attempt, mark, fresh)
         proven_ms = round((self._clock() - began) * 1000, 3)
         outcome = Outcome(True, state.wanted, state.disk, attempt.action, attempt.rows, diff)
+        outcome.rehearsal = rehearsal
         outcome.proven_ms = proven_ms if state.disk != state.wanted else None
         outcome.alerts = [
             f"the configuration is live, but nginx logged: {line}"
@@ -244,6 +252,13 @@ class Transaction:
             words.splitlines(),
             generation=state.live,
         )
+
+    def _rehearse(self, place: Path, state: _State, expectation: Expectation) -> Rehearsal:
+        """Prove it apart from what serves; refuse what answers wrongly there already."""
+        rehearsal = rehearse(self._instance, place / "nginx.conf", state.wanted, expectation)
+        if rehearsal.wrong or rehearsal.died:
+            raise refusal(rehearsal, state.live)
+        return rehearsal
 
     def _restart_needed(self, expectation: Expectation, state: _State) -> bool:
         """Tell whether the change takes a restart, and refuse it when that is not allowed."""

@@ -233,6 +233,17 @@ tested:
   description: Whether nginx tested the configuration; false only in check mode without nginx.
   returned: success
   type: bool
+rehearsed:
+  description:
+    - Whether the configuration was proven before the swap, in a throw-away nginx apart from the
+      host's network. What answers wrongly there is refused. False as well where nothing was to be
+      changed.
+  returned: success
+  type: bool
+not_rehearsed:
+  description: Why a configuration that was to be changed could not be rehearsed, else null.
+  returned: success
+  type: str
 repaired:
   description: What a run that was killed had left, and this run removed.
   returned: success
@@ -519,6 +530,8 @@ def main() -> None:
         proof=[row.as_result() for row in outcome.proof],
         diff=outcome.diff,
         tested=outcome.tested,
+        rehearsed=bool(outcome.rehearsal and outcome.rehearsal.held),
+        not_rehearsed=(outcome.rehearsal and outcome.rehearsal.cause) or None,
         proven_ms=outcome.proven_ms,
         repaired=outcome.repaired,
         duration_ms=spent(),
