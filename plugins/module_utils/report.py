@@ -174,15 +174,10 @@ def refusal(rehearsal: Rehearsal, live: str | None) -> TransactionError:
     return TransactionError(
         reason,
         f"In a rehearsal, {cause} Nothing was changed; {serving}.",
-        _told(rehearsal.died),
+        list(dict.fromkeys(rehearsal.died)),
         generation=live,
         proof=rehearsal.proof,
     )
-
-
-def _told(log: Sequence[str]) -> list[str]:
-    """Return each line once, without its time."""
-    return list(dict.fromkeys(re.sub(r"^\S+ \S+ (?=\[)", "", line) for line in log))[:20]
 
 
 def _hint(attempt: Attempt, log: Sequence[str]) -> str:

@@ -59,7 +59,10 @@ _GUARD = (
 # Killed from outside (9: no memory left, 15: told to end) says nothing of the configuration.
 _DIED = re.compile(r"worker process \d+ exited (with fatal code|on signal (?!(9|15)\b))")
 _SEVERE = re.compile(r"\[(error|crit|alert|emerg)\]")
-_REACHED_OUT = re.compile(r"connect\(\).* failed|could not be resolved")
+# What the host may have and the rehearsal has not: a server, a file, a place to write.
+_LACKING = re.compile(r"(failed \(\d+: |could not be resolved)(?!.*while logging to syslog)")
+_SMALL = 1 << 20
+_TIME = re.compile(r"^\S+ \S+ (?=\[)")
 _UPSTREAM = re.compile(r"\bupstream\s+([^\s{;]+)\s*\{")
 _NAMED = re.compile(r"(?:\bserver\s+|_pass\s+(?:\w+://)?|syslog:server=)([^\s:;/{}\[\]$,]+)")
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -91,12 +94,12 @@ class TransientStage:
         if died:
             raise WorkersDied(died)
         rows, refused = asked.result()
-        reached = [line for line in _lines(self._log) if _REACHED_OUT.search(line)]
-        if any(row.fault for row in rows) and (refused or reached):
-            what = f" ({reached[0]})" if reached else ""
-            raise Inconclusive(
-                f"the configuration asks another server, which a rehearsal cannot reach{what}"
-            )
+        if any(row.fault for row in rows):
+            lacking = [line for line in _lines(self._log) if _LACKING.search(line)]
+            if lacking:
+                raise Inconclusive(f"it needs what a rehearsal has not: {lacking[0]}")
+            if refused:
+                raise Inconclusive("it asks another server, which a rehearsal cannot reach")
         return rows
 
     def _died(self) -> list[str]:
@@ -124,6 +127,7 @@ def transient(
             held = run(["systemctl", "cat", unit])[1]
             _folders(error_log.parent, place / "log")
             _folders(runtime, place / "run")
+            _small_files(runtime, place / "run")
             candidate = Path(command[-1]).parent
             (place / "hosts").write_text(_hosts(candidate), encoding="utf-8")
             properties = [
@@ -177,6 +181,7 @@ def _apart(place: Path, network: str, candidate: Path, logs: Path, runtime: Path
         f"TimeoutStartSec={_START_S}",
         f"RuntimeMaxSec={_LIFE_S}",
         "KillSignal=SIGKILL",
+        "SuccessExitStatus=SIGKILL",
         "CollectMode=inactive-or-failed",
         # Where memory is short, what serves stays.
         "OOMScoreAdjust=1000",
@@ -208,13 +213,25 @@ def _place(path: Path, end: Callable[[], None]) -> Iterator[Path]:
 
 
 def _folders(source: Path, target: Path) -> None:
-    """Make the same directories, without a file: a configuration may name any of them."""
+    """Make the same directories, empty: a configuration may name any of them."""
     for folder, _folders_in_it, _files in os.walk(str(source)):
-        state = os.stat(folder)
         there = target / os.path.relpath(folder, str(source))
         there.mkdir(exist_ok=True)
-        os.chmod(str(there), state.st_mode & 0o7777)
-        os.chown(str(there), state.st_uid, state.st_gid)
+        _same_access(Path(folder), there)
+
+
+def _small_files(source: Path, target: Path) -> None:
+    """Copy what a configuration may read in a runtime directory; a socket is no file."""
+    for one in source.iterdir():
+        if one.is_file() and not one.is_symlink() and one.stat().st_size < _SMALL:
+            (target / one.name).write_bytes(one.read_bytes())
+            _same_access(one, target / one.name)
+
+
+def _same_access(source: Path, target: Path) -> None:
+    state = source.stat()
+    os.chmod(str(target), state.st_mode & 0o7777)
+    os.chown(str(target), state.st_uid, state.st_gid)
 
 
 def _hosts(candidate: Path) -> str:
@@ -255,10 +272,12 @@ def _prove(generation: str, expectation: Expectation) -> tuple[list[Row], int]:
 
 
 def _lines(path: Path) -> list[str]:
+    """Return the lines of a log without their times."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
+    return [_TIME.sub("", line) for line in text.splitlines()]
 
 
 def _fatal(lines: Sequence[str]) -> list[str]:
