@@ -297,7 +297,7 @@ def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
         unit=name,
         binary=options["binary"] or "",
         error_log=options["error_log"] or f"/var/log/{name}/error.log",
-        runtime=options["runtime"] or f"/run/{name}",
+        runtime=options.get("runtime") or f"/run/{name}",
         run=run,
     )
 
