@@ -11,11 +11,9 @@ should the run that began it be killed.
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from concurrent import futures
@@ -23,6 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate import (
+    hosts_file,
+    is_frank,
+    text_of,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import (
     Namespace,
     refused_connections,
@@ -63,9 +66,6 @@ _SEVERE = re.compile(r"\[(error|crit|alert|emerg)\]")
 _LACKING = re.compile(r"(failed \(\d+: |could not be resolved)(?!.*while logging to syslog)")
 _SMALL = 1 << 20
 _TIME = re.compile(r"^\S+ \S+ (?=\[)")
-_UPSTREAM = re.compile(r"\bupstream\s+([^\s{;]+)\s*\{")
-_NAMED = re.compile(r"(?:\bserver\s+|_pass\s+(?:\w+://)?|syslog:server=)([^\s:;/{}\[\]$,]+)")
-_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 
 class TransientStage:
@@ -73,12 +73,16 @@ class TransientStage:
 
     :param namespace: the network that it runs in.
     :param log: its error log.
+    :param frank: every error comes to be in that log.
     :param end: ends it.
     """
 
-    def __init__(self, namespace: Namespace, log: Path, end: Callable[[], None]) -> None:
+    def __init__(
+        self, namespace: Namespace, log: Path, frank: bool, end: Callable[[], None]
+    ) -> None:
         self._namespace = namespace
         self._log = log
+        self._frank = frank
         self._end = end
 
     def prove(self, generation: str, expectation: Expectation) -> list[Row]:
@@ -100,6 +104,8 @@ class TransientStage:
                 raise Inconclusive(f"it needs what a rehearsal has not: {lacking[0]}")
             if refused:
                 raise Inconclusive("it asks another server, which a rehearsal cannot reach")
+            if not self._frank:
+                raise Inconclusive("it may lack something, and does not log all of its errors")
         return rows
 
     def _died(self) -> list[str]:
@@ -129,7 +135,8 @@ def transient(
             _folders(runtime, place / "run")
             _small_files(runtime, place / "run")
             candidate = Path(command[-1]).parent
-            (place / "hosts").write_text(_hosts(candidate), encoding="utf-8")
+            text = text_of(candidate)
+            (place / "hosts").write_text(hosts_file(text), encoding="utf-8")
             properties = [
                 *holding(held),
                 *_apart(place, namespace.path, candidate, error_log.parent, runtime),
@@ -144,7 +151,7 @@ def transient(
                 if status != 0:
                     said = _lines(place / "words") + _lines(log)
                     raise Inconclusive(_first(said) or (error or out).strip() or "it did not start")
-                yield TransientStage(namespace, log, end)
+                yield TransientStage(namespace, log, is_frank(text, error_log), end)
             finally:
                 end()
     except OSError as error:
@@ -232,36 +239,6 @@ def _same_access(source: Path, target: Path) -> None:
     state = source.stat()
     os.chmod(str(target), state.st_mode & 0o7777)
     os.chown(str(target), state.st_uid, state.st_gid)
-
-
-def _hosts(candidate: Path) -> str:
-    """Return the host's /etc/hosts and every name of the configuration that only DNS knows."""
-    texts = [
-        _COMMENT.sub("", path.read_text(encoding="utf-8", errors="replace"))
-        for path in sorted(candidate.rglob("*.conf"))
-    ]
-    lines = [Path("/etc/hosts").read_text(encoding="utf-8", errors="replace")]
-    for name in names_in("\n".join(texts)):
-        try:
-            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except OSError:
-            continue  # nginx will say so
-        lines += [f"{address} {name}" for address in dict.fromkeys(str(one[4][0]) for one in found)]
-    return "\n".join(lines) + "\n"
-
-
-def names_in(text: str) -> list[str]:
-    """Return the names of servers that nginx resolves when it reads a configuration."""
-    known = {"unix", *_UPSTREAM.findall(text)}
-    return sorted(name for name in set(_NAMED.findall(text)) - known if not _is_address(name))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _prove(generation: str, expectation: Expectation) -> tuple[list[Row], int]:

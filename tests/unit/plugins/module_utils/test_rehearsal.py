@@ -84,13 +84,7 @@ def test_refused_where_nothing_serves(tmp_path: Path) -> None:
 
 def test_a_generation_on_disk_stays_there(serving: ModelNginx) -> None:
     """What was on disk before is not removed when its rehearsal fails."""
-    wrong = configuration("wrong-fallback")
-    serving.has_stage = False
-    kept: list[File] = [*serving.tree.read(OLD_ID, ())]
-    generation = serving.tree.stage(
-        [item for item in kept if item.path != "nginx.conf"] + wrong[:1]
-    )
-    serving.has_stage = True
+    generation = serving.tree.stage(complete(configuration("wrong-fallback"), PLAIN))
     with pytest.raises(TransactionError):
         serving.transaction().bring(generation)
     assert set(serving.tree.generations()) == {OLD_ID, generation}

@@ -80,11 +80,15 @@ class Host:
         for folder in (self.place.parent, self.candidate, self.logs, self.runtime / "deep"):
             folder.mkdir(parents=True)
         (self.runtime / "deep").chmod(0o710)
-        (self.candidate / "nginx.conf").write_text("upstream a { server 127.0.0.1:1; }")
+        self.configure(f"error_log {self.logs}/error.log warn;")
         self.status = 0
         self.words: list[str] = []
         self.log: list[str] = []
         self.seen: list[str] = []
+
+    def configure(self, text: str) -> None:
+        """Write the configuration."""
+        (self.candidate / "nginx.conf").write_text(text)
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         """Run a command."""
@@ -191,6 +195,27 @@ def test_wrong_for_want_of_the_host(
     assert said.startswith(cause)
 
 
+@pytest.mark.parametrize(
+    ("more", "frank"),
+    [
+        ("", True),
+        ("# error_log /dev/null;", True),
+        ("error_log /dev/null;", False),
+        ("error_log {log} crit;", False),
+        ("error_log {log};", True),
+    ],
+)
+def test_errors_that_are_hidden(
+    host: Host, monkeypatch: pytest.MonkeyPatch, more: str, frank: bool
+) -> None:
+    """Where errors are hidden nobody knows what it lacked, so nothing is held against it."""
+    answered_by(monkeypatch, "wrong-fallback")
+    log = host.logs / "error.log"
+    host.configure(f"error_log {log} warn;\n{more.format(log=log)}")
+    _held, wrong, cause, _died = host.rehearsal()
+    assert (bool(wrong), "does not log all of its errors" in cause) == (frank, not frank)
+
+
 def test_a_log_that_cannot_be_sent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A syslog server that is out of reach answers no call."""
     answered_by(monkeypatch, "wrong-fallback")
@@ -291,37 +316,3 @@ def test_a_full_disk(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     told = rehearse(host, host.candidate / "nginx.conf", ID, expecting())  # type: ignore[arg-type]
     assert "No space left on device" in told.cause
     assert not host.place.exists()
-
-
-def test_names() -> None:
-    """Servers that nginx resolves when it starts; not upstreams, addresses, sockets, variables."""
-    text = """
-        upstream oaps { server oap1.example:11800 weight=2; server 10.0.0.1:1;
-            server [fd00::1]:11800; server unix:/run/x; server oap-2; }
-        server { listen 1; server_name web.example; location / { grpc_pass grpc://oaps; } }
-        location /a { proxy_pass http://auth.example/x; } location /b { grpc_pass $chosen; }
-        access_log syslog:server=log.example:514,tag=x main;
-    """
-    assert stage.names_in(text) == ["auth.example", "log.example", "oap-2", "oap1.example"]
-
-
-def test_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only the host can resolve stands in the rehearsal's /etc/hosts, each address once."""
-    asked: list[str] = []
-
-    def resolve(name: str, *_given: object, **_named: object) -> list[tuple[object, ...]]:
-        asked.append(name)
-        if name == "unknown.example":
-            raise OSError("unknown")
-        return [(2, 1, 6, "", ("10.0.0.1", 0)), (2, 1, 6, "", ("10.0.0.1", 0))]
-
-    monkeypatch.setattr("socket.getaddrinfo", resolve)
-    (tmp_path / "http.d").mkdir()
-    (tmp_path / "http.d" / "a.conf").write_text(
-        "upstream a { server oap.example:1; server unknown.example; }\n"
-        "  # server commented.example;\n"
-    )
-    lines = stage._hosts(tmp_path).splitlines()
-    assert lines[-1] == "10.0.0.1 oap.example"
-    assert lines[0] == Path("/etc/hosts").read_text().splitlines()[0]
-    assert asked == ["oap.example", "unknown.example"]

@@ -44,8 +44,7 @@ EXPECTATIONS = st.sampled_from(
 RIGHT, BAD = ("a", "b", "key-a", "key-b"), ("refused", "wrong-fallback", "unstartable")
 WORDS = st.sampled_from(RIGHT + BAD)
 SETTINGS = st.builds(Settings, allow_restart=st.booleans(), keep=st.integers(0, 4))
-NOTHING_TOUCHED = {"rejected", "restart_needed"}
-IN_REHEARSAL = {"fallback"}
+NOTHING_TOUCHED = {"rejected", "restart_needed", "not_live"}
 AFTER_THE_SWAP = {"not_live", "fallback", "not_started", "unproven", "restart_needed"}
 
 
@@ -187,7 +186,8 @@ class Runs(RuleBasedStateMachine):
         self.nginx.verbs()
         ended = self._attempt(lambda: self.nginx.transaction(given).check(files, expectation))
         if isinstance(ended, TransactionError):
-            assert (ended.reason in self._untouched(), ended.rolled_back) == (True, False)
+            assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
+            assert ended.rolled_back is False
         else:
             assert (ended.action, ended.proven_ms) == ("none", None)
             wanted = id_of(files, expectation)
@@ -197,9 +197,9 @@ class Runs(RuleBasedStateMachine):
         assert (self._disk(), self.nginx.live) == before
         assert set(self.nginx.verbs()) <= {"test", "rehearse"}
 
-    def _untouched(self) -> set[str]:
-        """Return the reasons for which nothing may have been touched."""
-        return NOTHING_TOUCHED | (IN_REHEARSAL if self.nginx.has_stage else set())
+    def _rehearsed(self) -> set[str]:
+        """Return the reasons of what is found before the swap where it can be rehearsed."""
+        return {"fallback"} if self.nginx.has_stage else set()
 
     @staticmethod
     def _attempt(run: Callable[[], Outcome]) -> Outcome | TransactionError:
@@ -252,11 +252,12 @@ class Runs(RuleBasedStateMachine):
             assert given.allow_restart or "restart" not in verbs
             assert tree.proven() == proven
             if set(verbs) <= {"test", "rehearse"}:
-                assert ended.reason in self._untouched()
+                assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
+                assert (ended.reason == "not_live") is nginx.faults.stopped_master
                 assert (tree.current(), nginx.answers()) == (disk, live)
                 assert ended.rolled_back is False
             else:
-                assert ended.reason in AFTER_THE_SWAP - self._untouched() | {"restart_needed"}
+                assert ended.reason in AFTER_THE_SWAP - self._rehearsed()
                 assert tree.current() in before
                 assert tree.current() == proven or proven is None
                 # Workers that lingered before the run serve what was live then.
@@ -272,7 +273,7 @@ class Runs(RuleBasedStateMachine):
         assert tree.intact(wanted)
         assert before & {None, *tree.generations()}
         assert proven in {None, *tree.generations()}
-        assert (ended.proven_ms is None) is (disk == wanted)
+        assert (ended.proven_ms is None) is (ended.action == "none")
         assert ("it was replaced." in ended.alerts) is (nginx.outdated() is not None)
         assert bool(ended.rehearsal and ended.rehearsal.held) is ("rehearse" in verbs)
         verbs = [verb for verb in verbs if verb != "rehearse"]
