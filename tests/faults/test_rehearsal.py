@@ -7,9 +7,9 @@ proof has failed.
 import pytest
 
 from tests.faults.machine import differences
-from tests.faults.site import CONFIGURE, UNIT, Site, Story, none_lost
+from tests.faults.site import CONFIGURE, MODULE, UNIT, Site, none_lost
+from tests.faults.table import Story
 
-MODULE = "skywalking.oap_proxy.nginx_config"
 REHEARSAL = f"{UNIT}-rehearsal"
 EVERY_CALL = "if ($request_method = POST) { return 204; }"
 
@@ -28,7 +28,6 @@ EVERY_CALL = "if ($request_method = POST) { return 204; }"
 def test_found_in_a_rehearsal(
     proxy: Site,
     story: Story,
-    request: pytest.FixtureRequest,
     block: str,
     lines: str,
     reason: str,
@@ -37,7 +36,7 @@ def test_found_in_a_rehearsal(
     """No call is lost, --check sees it as well, and nothing is left of the throw-away nginx."""
     live = proxy.generation()
     before = proxy.machine.listing()
-    workers = proxy.machine.run("pgrep", "-P", str(proxy.machine.pid(UNIT)))
+    workers = proxy.workers()
     wrong = {"grpc_proxy_snippets": {block: lines}}
     with proxy.load() as load:
         for arguments in ([], ["--check"]):
@@ -50,10 +49,10 @@ def test_found_in_a_rehearsal(
     none_lost(load)
     assert differences(before, proxy.machine.listing()) == {}
     assert proxy.generation() == live
-    assert proxy.machine.run("pgrep", "-P", str(proxy.machine.pid(UNIT))) == workers
+    assert proxy.workers() == workers
     assert proxy.machine.unit(REHEARSAL, "LoadState") == {"LoadState": "not-found"}
     assert proxy.machine.status("test", "-e", f"/run/{REHEARSAL}") == 1
-    story.tell(f"{request.node.callspec.id}, rehearsed", reason, "as before", load)
+    story.tell(f"rehearsed, and with --check: {lines}", reason, "as before", load)
 
 
 def test_what_is_right_is_rehearsed(proxy: Site) -> None:

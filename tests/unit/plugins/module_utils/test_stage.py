@@ -216,6 +216,13 @@ def test_errors_that_are_hidden(
     assert (bool(wrong), "does not log all of its errors" in cause) == (frank, not frank)
 
 
+def test_right_for_want_of_the_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was sent to a real OAP fails there as a forced one does: it says nothing."""
+    counts = iter([5, 6])
+    monkeypatch.setattr(stage, "refused_connections", lambda: next(counts))
+    assert "asks another server" in host.rehearsal()[2]
+
+
 def test_a_log_that_cannot_be_sent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A syslog server that is out of reach answers no call."""
     answered_by(monkeypatch, "wrong-fallback")
