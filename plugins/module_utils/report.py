@@ -116,6 +116,22 @@ class TransactionError(Exception):
         }
 
 
+def still_live(live: str | None) -> str:
+    """Say what is live, where nobody has touched it."""
+    return f"generation {live} is still live" if live else "nothing is known to be live"
+
+
+def untouched(
+    reason: str, cause: str, live: str | None, nginx_log: Sequence[str] = ()
+) -> TransactionError:
+    """Return the failure of a run that has changed nothing.
+
+    :param cause: sentences: what is wrong, and the thing to do next.
+    """
+    message = f"{cause} Nothing was changed; {still_live(live)}."
+    return TransactionError(reason, message, nginx_log, generation=live)
+
+
 @dataclass
 class Attempt:
     """How far a swap came.
