@@ -19,8 +19,8 @@ from typing import Any, Callable, Protocol
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import transient
 
-Run = Callable[[list[str]], tuple[int, str, str]]
-"""Runs a command, returns its exit status, standard output and standard error."""
+Run = Callable[..., tuple[int, str, str]]
+"""AnsibleModule.run_command: returns a command's exit status, standard output and error."""
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
@@ -113,9 +113,16 @@ class SystemdInstance:
         self.runtime = Path(runtime)
         self._run = run
 
+    def _call(self, *command: str) -> tuple[int, str, str]:
+        """Run a command; one that cannot be run has failed, and ends nothing half-way."""
+        try:
+            return self._run(list(command), handle_exceptions=False)
+        except OSError as error:
+            return 127, "", f"cannot run {command[0]}: {error.strerror}"
+
     def _properties(self) -> dict[str, str]:
         wanted = "ActiveState,MainPID,LoadState"
-        _status, out, _error = self._run(["systemctl", "show", "--property", wanted, self.unit])
+        _status, out, _error = self._call("systemctl", "show", "--property", wanted, self.unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def running(self) -> bool:
@@ -124,16 +131,18 @@ class SystemdInstance:
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`Instance`."""
-        status, out, error = self._run([self.binary, "-t", "-q", "-c", str(configuration)])
+        status, out, error = self._call(self.binary, "-t", "-q", "-c", str(configuration))
         return status == 0, (error or out).strip()
 
     def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
         """See :class:`Instance`."""
         command = [self.binary, "-c", str(configuration)]
-        return transient(self.unit, command, self.error_log, self.runtime, self._run)
+        return transient(
+            self.unit, command, self.error_log, self.runtime, lambda words: self._call(*words)
+        )
 
     def _systemctl(self, verb: str) -> tuple[bool, str]:
-        status, out, error = self._run(["systemctl", verb, self.unit])
+        status, out, error = self._call("systemctl", verb, self.unit)
         return status == 0, (error or out).strip()
 
     def start(self) -> tuple[bool, str]:
@@ -154,7 +163,7 @@ class SystemdInstance:
 
         Ended by TERM: with QUIT the ports would be closed for as long as streams are held.
         """
-        self._run(["systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit])
+        self._call("systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit)
         self._systemctl("reset-failed")
         return self._systemctl("restart")
 
@@ -221,8 +230,8 @@ class SystemdInstance:
         lines = [line for line in self._lines(mark) if _SEVERE.search(line)]
         if not lines:
             since = f"--since=@{int(mark.clock)}"
-            _status, out, _error = self._run(
-                ["journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit]
+            _status, out, _error = self._call(
+                "journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit
             )
             lines = [line for line in out.splitlines() if _SEVERE.search(line)]
         return _unique(lines)

@@ -125,6 +125,26 @@ class TransactionError(Exception):
         }
 
 
+def still_live(live: str | None) -> str:
+    """Say what is live, where nobody has touched it."""
+    return f"generation {live} is still live" if live else "nothing is known to be live"
+
+
+def untouched(
+    reason: str,
+    cause: str,
+    live: str | None,
+    nginx_log: Sequence[str] = (),
+    proof: Sequence[Row] = (),
+) -> TransactionError:
+    """Return the failure of a run that has changed nothing.
+
+    :param cause: sentences: what is wrong, and the thing to do next.
+    """
+    message = f"{cause} Nothing was changed; {still_live(live)}."
+    return TransactionError(reason, message, nginx_log, generation=live, proof=proof)
+
+
 @dataclass
 class Attempt:
     """How far a swap came.
@@ -200,14 +220,8 @@ def refusal(rehearsal: Rehearsal, live: str | None) -> TransactionError:
         reason = "not_live"
         words = first_cause("\n".join(rehearsal.died))
         cause = f"the worker processes of the new configuration die: {words}"
-    serving = f"generation {live} is still live" if live else "nothing was live"
-    return TransactionError(
-        reason,
-        f"In a rehearsal, {cause} Nothing was changed; {serving}.",
-        list(dict.fromkeys(rehearsal.died)),
-        generation=live,
-        proof=rehearsal.proof,
-    )
+    log = list(dict.fromkeys(rehearsal.died))
+    return untouched(reason, f"In a rehearsal, {cause}", live, log, rehearsal.proof)
 
 
 def _hint(attempt: Attempt, log: Sequence[str]) -> str:

@@ -179,10 +179,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance impo
     missing,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
-    Outcome,
-    TransactionError,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Outcome
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
@@ -201,21 +198,20 @@ ARGUMENTS: dict[str, Any] = {
 def run(module: AnsibleModule) -> Outcome:
     """Bring the generation live, or tell in check mode what that would be."""
     options = module.params
-    libraries = {"python3-h2": H2_IMPORT_ERROR, "python3-cryptography": CRYPTOGRAPHY_IMPORT_ERROR}
-    lacking = missing(options["instance"])
-    lacking += [library for library, fault in libraries.items() if fault]
-    if lacking:
-        raise TransactionError(
-            "rejected",
-            f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
-            "instance. Nothing was changed.",
-        )
     transaction = Transaction(
         Tree(options["root"] or f"/etc/nginx/{options['instance']['name']}"),
         from_options(options["instance"], module.run_command),
         Prover(),
         Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
     )
+    libraries = {"python3-h2": H2_IMPORT_ERROR, "python3-cryptography": CRYPTOGRAPHY_IMPORT_ERROR}
+    lacking = missing(options["instance"])
+    lacking += [library for library, fault in libraries.items() if fault]
+    if lacking:
+        raise transaction.refusal(
+            f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
+            "instance."
+        )
     bring = transaction.check_bring if module.check_mode else transaction.bring
     return bring(options["generation"])
 
