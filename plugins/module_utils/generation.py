@@ -6,8 +6,9 @@
 Layout below ``root``::
 
     generations/3f9c1a20b7e4/   sealed, never changed
-    current -> generations/3f9c1a20b7e4   what nginx reads
-    proven  -> generations/3f9c1a20b7e4   what answered rightly last, and is gone back to
+    current  -> generations/3f9c1a20b7e4   what nginx reads
+    proven   -> generations/3f9c1a20b7e4   what answered rightly last, and is gone back to
+    previous -> generations/91b0c7d2e6aa   what was proven before that
 
 Nothing here knows nginx or Ansible: paths, bytes, modes, and the order in which they
 reach the disk, so that a run killed at any point leaves whole generations only.
@@ -15,6 +16,8 @@ reach the disk, so that a run killed at any point leaves whole generations only.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import hashlib
 import os
@@ -33,6 +36,11 @@ ID_PATTERN = re.compile(r"^[0-9a-f]{12}$")
 _STAGING = ".staging-"
 _BROKEN = ".broken-"
 _NEXT = ".next-"
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+# What a kernel or a file system says that knows no exchange.
+_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 class GenerationError(Exception):
@@ -140,14 +148,46 @@ def write(directory: Path, files: Sequence[File]) -> None:
         _fsync(Path(folder))
 
 
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two directories in one step; return False where that is not known.
+
+    Source: renameat2(2), RENAME_EXCHANGE.
+
+    :raises OSError: when it is known and fails.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
 class Tree:
-    """The generations below one root, and the link that says which of them is on disk."""
+    """The generations below one root, and the links that say which of them is what."""
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
         self.current_link = self.root / "current"
         self.proven_link = self.root / "proven"
+        self.previous_link = self.root / "previous"
         self.generations_dir = self.root / "generations"
+
+    def refuse_strangers(self) -> None:
+        """Refuse to replace what somebody else has put in the place of a link.
+
+        :raises GenerationError: naming the first of them.
+        """
+        for link in (self.current_link, self.proven_link, self.previous_link):
+            if link.exists() and not link.is_symlink():
+                raise GenerationError(
+                    f"{link} is no link, so it is not ours: move it away, then run again. "
+                    "Nothing was changed."
+                )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -177,6 +217,10 @@ class Tree:
     def proven(self) -> str | None:
         """Return the id of the generation that was proven last, or None."""
         return self._target(self.proven_link)
+
+    def previous(self) -> str | None:
+        """Return the id of the generation that was proven before the last one, or None."""
+        return self._target(self.previous_link)
 
     def _target(self, link: Path) -> str | None:
         try:
@@ -242,6 +286,10 @@ class Tree:
         staging.mkdir(mode=0o700)
         write(staging, files)
         if self.path(generation).is_dir():
+            if exchange(staging, self.path(generation)):
+                _fsync(self.generations_dir)
+                shutil.rmtree(str(staging))  # which is now the one that was edited
+                return generation
             self._discard(self.path(generation))
         os.rename(str(staging), str(self.path(generation)))
         _fsync(self.generations_dir)
@@ -252,9 +300,13 @@ class Tree:
         self._point(self.current_link, generation)
 
     def note_proven(self, generation: str) -> None:
-        """Remember a generation as the one that was proven last."""
-        if self.proven() != generation:
-            self._point(self.proven_link, generation)
+        """Remember a generation as the one that was proven last, and the one before it."""
+        before = self.proven()
+        if before == generation:
+            return
+        if before:
+            self._point(self.previous_link, before)
+        self._point(self.proven_link, generation)
 
     def _point(self, link: Path, generation: str) -> None:
         following = self.root / f"{_NEXT}{link.name}"
@@ -275,12 +327,12 @@ class Tree:
         self._discard(self.path(generation))
 
     def prune(self, keep: int, protect: Iterable[str | None]) -> list[str]:
-        """Remove the oldest generations beyond ``keep``, never one of ``protect``.
+        """Remove the oldest generations beyond ``keep``, never one of ``protect`` or of the links.
 
         :returns: the ids removed.
         """
         everything = self.generations()
-        protected = {name for name in protect if name} | {self.current() or "", self.proven() or ""}
+        protected = {*protect, self.current(), self.proven(), self.previous()}
         spare = max(len(everything) - keep, 0)
         removed = [name for name in everything if name not in protected][:spare]
         for name in removed:

@@ -13,7 +13,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import Any, Callable, Protocol
 
 Run = Callable[[list[str]], tuple[int, str, str]]
 """Runs a command, returns its exit status, standard output and standard error."""
@@ -24,6 +24,9 @@ _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
 _FORCED = 'upstream: "grpc://oap_proxy_unavailable"'
 _ALERT = re.compile(r"\[(crit|alert|emerg)\]")
 _GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to )")
+# A worker that comes to its end by itself or by a signal; one that was told to stop says less.
+_DIED = re.compile(r"\[alert\].* process (\d+) exited (on signal|with fatal code)")
+_STOPPED = ("T", "t")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Instance(Protocol):
     def outdated(self) -> str | None:
         """Say when what runs is not the binary that a start would take now."""
 
+    def stopped(self) -> str | None:
+        """Say when the master process cannot act on what it is told."""
+
     def mark(self) -> Mark:
         """Remember where the log ends now."""
 
@@ -76,8 +82,11 @@ class Instance(Protocol):
     def alerts_since(self, mark: Mark) -> list[str]:
         """Return what nginx has logged since the mark as critical, an alert or an emergency."""
 
-    def given_up(self, mark: Mark) -> bool:
-        """Tell whether nginx has said since the mark that it will not take the change."""
+    def given_up(self, mark: Mark, before: set[int]) -> bool:
+        """Tell whether nginx has said since the mark that it will not take the change.
+
+        :param before: worker processes of before, whose end means nothing.
+        """
 
 
 class SystemdInstance:
@@ -158,6 +167,16 @@ class SystemdInstance:
             f"'systemctl restart {self.unit}' takes the new one, and cuts the streams in flight."
         )
 
+    def stopped(self) -> str | None:
+        """See :class:`Instance`. A signal other than CONT and KILL waits until it goes on."""
+        master = self._master()
+        if not master or _process(master).state not in _STOPPED:
+            return None
+        return (
+            f"the master process {master} of {self.unit} is stopped (SIGSTOP) and acts on nothing: "
+            f"'kill -CONT {master}' lets it go on."
+        )
+
     def _master(self) -> int:
         return int(self._properties().get("MainPID", "0"))
 
@@ -198,9 +217,12 @@ class SystemdInstance:
         """See :class:`Instance`."""
         return _unique([line for line in self._lines(mark) if _ALERT.search(line)])
 
-    def given_up(self, mark: Mark) -> bool:
+    def given_up(self, mark: Mark, before: set[int]) -> bool:
         """See :class:`Instance`. A failed bind alone is tried again by nginx for 2.5 s."""
-        return any(_GIVEN_UP.search(line) for line in self._lines(mark)) or not self.running()
+        lines = self._lines(mark)
+        died = {int(found) for line in lines for found, _how in _DIED.findall(line)}
+        gone = bool(died - before) or any(_GIVEN_UP.search(line) for line in lines)
+        return gone or not self.running()
 
 
 def _unique(lines: list[str]) -> list[str]:
@@ -211,28 +233,61 @@ def _unique(lines: list[str]) -> list[str]:
     return (grave + other[::-1])[:20]
 
 
+@dataclass(frozen=True)
+class _Process:
+    """One line of /proc/PID/stat; source: proc(5)."""
+
+    state: str = ""
+    parent: int = 0
+
+
+def _process(pid: int) -> _Process:
+    """Return what the kernel tells of a process, nothing where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return _Process()
+    # The name in parentheses may hold anything: the fields after it are counted.
+    state, parent = status.rpartition(")")[2].split()[:2]
+    return _Process(state, int(parent))
+
+
 def _children(parent: int) -> list[tuple[int, str]]:
     """Return process id and title of each child of a process, from /proc."""
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+        if not entry.name.isdigit() or _process(int(entry.name)).parent != parent:
             continue
         try:
-            status = (entry / "stat").read_text(encoding="ascii", errors="replace")
             title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # the process ended while /proc was read
-        # The name in parentheses may hold anything: the fields after it are counted.
-        if int(status.rpartition(")")[2].split()[1]) == parent:
-            found.append((int(entry.name), title))
+        found.append((int(entry.name), title))
     return found
+
+
+OPTIONS: dict[str, Any] = {
+    "kind": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+    "name": {"type": "str", "required": True},
+    "binary": {"type": "path", "default": "/usr/sbin/nginx"},
+    "error_log": {"type": "path"},
+    "runtime": {"type": "path"},
+}
+"""The module option ``instance``, documented in plugins/doc_fragments/nginx_instance.py."""
 
 
 def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
     """Return the instance that the module option ``instance`` describes."""
+    name = options["name"] or ""
     return SystemdInstance(
-        unit=options["name"] or "",
+        unit=name,
         binary=options["binary"] or "",
-        error_log=options["error_log"] or "",
+        error_log=options["error_log"] or f"/var/log/{name}/error.log",
         run=run,
     )
+
+
+def missing(options: dict[str, str | None]) -> list[str]:
+    """Return the paths without which a configuration cannot be tested on this host."""
+    paths = [options["binary"] or "", options["runtime"] or f"/run/{options['name']}"]
+    return [path for path in paths if not os.path.exists(path)]

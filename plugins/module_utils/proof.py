@@ -219,6 +219,8 @@ class Row:
     :ivar fault: one sentence, None when the listener answered as it must.
     :ivar wrong_answer: the right generation answers a forced or a forbidden call wrongly.
     :ivar hidden: something answers here that tells no generation at all.
+    :ivar certificate: what was shown in the TLS handshake, in DER; empty in clear text.
+    :ivar certificate_path: the file on the host that it must be; empty where that is no file.
     """
 
     listener: str
@@ -230,11 +232,14 @@ class Row:
     fault: str | None = None
     wrong_answer: bool = False
     hidden: bool = False
+    certificate: bytes = b""
+    certificate_path: str = ""
 
     def as_result(self) -> dict[str, Any]:
         """Return the row as a module returns it."""
         result = asdict(self)
-        del result["wrong_answer"], result["hidden"]
+        for inner in ("wrong_answer", "hidden", "certificate", "certificate_path"):
+            del result[inner]
         return result
 
 
@@ -283,8 +288,11 @@ class Prover:
         self, listener: Listener, generation: str | None, expectation: Expectation | None
     ) -> Row:
         row = Row(listener.name)
+        if listener.certificate.startswith("/"):
+            row.certificate_path = listener.certificate
         try:
             with self._dial(listener.endpoint, self._timeout) as connection:
+                row.certificate = connection.peer_certificate
                 self._ask_generation(connection, row, generation)
                 if expectation and not row.fault:
                     self._compare_certificate(connection, row, listener)

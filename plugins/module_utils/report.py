@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, identity
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Row
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State
 
 HIDDEN = "(secret, not shown)\n"
 HIDDEN_CHANGED = "(secret, changed, not shown)\n"
@@ -33,21 +34,48 @@ _MEANINGS = {
 class Outcome:
     """What a transaction did.
 
+    :ivar state: what was found before.
     :ivar proof: one row a listener.
-    :ivar proven_ms: milliseconds from the swap on disk to the proof; None without a swap.
+    :ivar drift: where disk, process and listeners differed from one another before.
+    :ivar repaired: what a run that was killed had left.
+    :ivar proven_ms: milliseconds from before the swap to the proof; None without a command.
     :ivar alerts: sentences that a person should read though the proof holds.
     """
 
     changed: bool
-    generation: str
-    previous: str | None
+    state: State
     action: str = "none"
     proof: list[Row] = field(default_factory=list)
     diff: list[dict[str, str]] = field(default_factory=list)
+    drift: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     tested: bool = True
     proven_ms: float | None = None
     alerts: list[str] = field(default_factory=list)
+
+    @property
+    def generation(self) -> str:
+        """Id of the generation that is live now, in check mode of the one that would be."""
+        return self.state.wanted
+
+    @property
+    def previous(self) -> str | None:
+        """Id of the generation that was on disk before."""
+        return self.state.disk
+
+    def as_result(self) -> dict[str, Any]:
+        """Return what a module returns beside whether it changed something."""
+        return {
+            "generation": self.generation,
+            "previous": self.previous,
+            "live": self.state.live,
+            "action": self.action,
+            "proof": [row.as_result() for row in self.proof],
+            "diff": self.diff,
+            "drift": self.drift,
+            "repaired": self.repaired,
+            "proven_ms": self.proven_ms,
+        }
 
 
 class TransactionError(Exception):

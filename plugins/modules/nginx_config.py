@@ -65,31 +65,6 @@ options:
         description: Permission bits in octal, as a string.
         type: str
         default: "0600"
-  instance:
-    description: The nginx that runs the configuration.
-    type: dict
-    required: true
-    suboptions:
-      kind:
-        description: What keeps the instance running.
-        type: str
-        choices: [systemd]
-        default: systemd
-      name:
-        description: Name of the unit.
-        type: str
-        required: true
-      binary:
-        description: Path of the nginx binary.
-        type: path
-        default: /usr/sbin/nginx
-      error_log:
-        description: Path of the error log that the configuration names.
-        type: path
-        required: true
-      runtime:
-        description: Directory of its pid file and temporary files. C(/run/NAME) when left out.
-        type: path
   listeners:
     description: Every address and port on which the configuration listens; each is proven.
     type: list
@@ -140,21 +115,9 @@ options:
     type: list
     elements: str
     required: true
-  allow_restart:
-    description: Restart the instance where nginx cannot take a change by a reload.
-    type: bool
-    default: false
-  keep:
-    description: Number of generations to keep. The live one and the one before always stay.
-    type: int
-    default: 5
-  proof_timeout:
-    description:
-      - Seconds to wait for the proof. A change that nginx has given up is told at once.
-    type: float
-    default: 20
-requirements:
-  - python3-h2 on the managed host
+extends_documentation_fragment:
+  - skywalking.oap_proxy.nginx_instance
+  - skywalking.oap_proxy.nginx_instance.change
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without changes.
@@ -163,6 +126,8 @@ attributes:
     description: Returns details on what has changed, the content of O(secrets) left out.
     support: full
 seealso:
+  - module: skywalking.oap_proxy.nginx_reload
+  - module: skywalking.oap_proxy.nginx_generation_info
   - module: skywalking.oap_proxy.grpc_probe
 """
 
@@ -177,7 +142,6 @@ EXAMPLES = r"""
         content: "{{ lookup('ansible.builtin.template', 'upstreams.conf.j2') }}"
     instance:
       name: oap-proxy
-      error_log: /var/log/oap-proxy/error.log
     listeners:
       - address: 0.0.0.0
         port: 11800
@@ -195,6 +159,10 @@ generation:
   sample: 3f9c1a20b7e4
 previous:
   description: Id that was on disk before; null at the first run.
+  returned: success
+  type: str
+live:
+  description: Id that was live before; null when no listener told one.
   returned: success
   type: str
 action:
@@ -233,13 +201,20 @@ tested:
   description: Whether nginx tested the configuration; false only in check mode without nginx.
   returned: success
   type: bool
+drift:
+  description:
+    - Where disk, process and listeners differed from one another before, one sentence each - what
+      is live is not what is on disk, a generation was edited, another certificate is shown.
+  returned: success
+  type: list
+  elements: str
 repaired:
   description: What a run that was killed had left, and this run removed.
   returned: success
   type: list
   elements: str
 proven_ms:
-  description: Milliseconds from the swap on disk to the proof; null when nothing was swapped.
+  description: Milliseconds from the swap on disk to the proof; null when nginx was told nothing.
   returned: success
   type: float
 duration_ms:
@@ -264,18 +239,21 @@ rolled_back:
 """
 
 import ipaddress
-import os
 import re
-import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.conclusion import conclude
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
     STATUS_NAMES,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+    OPTIONS,
+    from_options,
+    missing,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     Expectation,
     Listener,
@@ -321,13 +299,7 @@ ARGUMENTS: dict[str, Any] = {
     "instance": {
         "type": "dict",
         "required": True,
-        "options": {
-            "kind": {"type": "str", "choices": ["systemd"], "default": "systemd"},
-            "name": {"type": "str", "required": True},
-            "binary": {"type": "path", "default": "/usr/sbin/nginx"},
-            "error_log": {"type": "path", "required": True},
-            "runtime": {"type": "path"},
-        },
+        "options": OPTIONS,
     },
     "listeners": {
         "type": "list",
@@ -440,14 +412,6 @@ def refusal_from(option: dict[str, Any]) -> Refusal:
     return Refusal(option["method"], numbers)
 
 
-def missing(instance: dict[str, str | None]) -> list[str]:
-    """Return what a test of a configuration would miss on this host."""
-    paths = [instance["binary"] or "", instance["runtime"] or f"/run/{instance['name']}"]
-    return [path for path in paths if not os.path.exists(path)] + (
-        ["python3-h2"] if H2_IMPORT_ERROR else []
-    )
-
-
 def run(module: AnsibleModule) -> Outcome:
     """Run the transaction, or its check; return its outcome."""
     options = module.params
@@ -459,7 +423,7 @@ def run(module: AnsibleModule) -> Outcome:
         Prover(),
         Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
     )
-    lacking = missing(options["instance"])
+    lacking = missing(options["instance"]) + (["python3-h2"] if H2_IMPORT_ERROR else [])
     if module.check_mode and lacking:
         outcome = transaction.preview(files, expectation)
         outcome.alerts.append(
@@ -468,7 +432,9 @@ def run(module: AnsibleModule) -> Outcome:
         return outcome
     if lacking:
         raise TransactionError(
-            "rejected", f"{', '.join(lacking)} is missing on the host; nothing was changed."
+            "rejected",
+            f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
+            "instance. Nothing was changed.",
         )
     return (
         transaction.check(files, expectation)
@@ -496,33 +462,7 @@ class Module(AnsibleModule):
 def main() -> None:
     """Arguments in, one result out."""
     module = Module()
-    began = time.monotonic()
-
-    def spent() -> float:
-        return round((time.monotonic() - began) * 1000, 3)
-
-    if H2_IMPORT_ERROR and not module.check_mode:
-        module.fail_json(
-            msg=missing_required_lib("h2 (Debian package python3-h2)"), exception=H2_IMPORT_ERROR
-        )
-    try:
-        outcome = run(module)
-    except TransactionError as error:
-        module.fail_json(msg=error.message, duration_ms=spent(), **error.as_result())
-    for sentence in outcome.alerts:
-        module.warn(sentence)
-    module.exit_json(
-        changed=outcome.changed,
-        generation=outcome.generation,
-        previous=outcome.previous,
-        action=outcome.action,
-        proof=[row.as_result() for row in outcome.proof],
-        diff=outcome.diff,
-        tested=outcome.tested,
-        proven_ms=outcome.proven_ms,
-        repaired=outcome.repaired,
-        duration_ms=spent(),
-    )
+    conclude(module, lambda: run(module), lambda outcome: {"tested": outcome.tested})
 
 
 if __name__ == "__main__":

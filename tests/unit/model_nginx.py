@@ -51,6 +51,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 GRPC = {"content-type": "application/grpc"}
 GIVES_UP_S = 2.5
 """Nginx tries a bind five times, half a second apart."""
+STOPPED = "the master process is stopped: let it go on."
 WINDOW_S = 0.1
 """Nginx starts its new workers so long before it tells the old ones to stop accepting."""
 
@@ -255,12 +256,18 @@ class ModelNginx:
         """See Instance."""
         return [line for line in self.log_since(mark) if "[warn]" not in line]
 
-    def given_up(self, mark: Mark) -> bool:
+    def given_up(self, mark: Mark, before: set[int]) -> bool:
         """See Instance."""
         return not self.running() or any(
-            "still could not bind()" in line or ("[emerg]" in line and "bind() to" not in line)
+            "still could not bind()" in line
+            or ("[emerg]" in line and "bind() to" not in line)
+            or "exited with fatal code" in line
             for line in self.log_since(mark)
         )
+
+    def stopped(self) -> str | None:
+        """See Instance."""
+        return STOPPED if self.live and self.faults.stopped_master else None
 
     # The inside
 
@@ -415,6 +422,7 @@ class Answering(Connection):
         self.endpoint = endpoint
         self.timeout = timeout
         self.loaded = nginx.accepted_at(endpoint)
+        self.peer_certificate = b""
 
     def __exit__(
         self,

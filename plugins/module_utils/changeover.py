@@ -1,0 +1,137 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the generation on disk to another one, proven, and the way back."""
+
+from __future__ import annotations
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance, Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Expectation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
+    Attempt,
+    TransactionError,
+    only_a_restart,
+    verdict,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State, Survey
+
+
+class Changeover:
+    """Swaps the generation on disk, has the instance take it, and goes back where it does not.
+
+    :param tree: the generations on disk.
+    :param instance: the nginx that runs them.
+    :param survey: tells what is live.
+    :param follower: gives the commands.
+    :param allow_restart: restart where nginx has refused a reload.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        instance: Instance,
+        survey: Survey,
+        follower: Follower,
+        allow_restart: bool,
+    ) -> None:
+        self._tree = tree
+        self._instance = instance
+        self._survey = survey
+        self._follower = follower
+        self._allow_restart = allow_restart
+
+    def bring_live(
+        self, state: State, expectation: Expectation, mark: Mark, restart: bool
+    ) -> Attempt:
+        """Swap, start or reload, and wait for the proof; never raises."""
+        accepting = self._instance.workers() if state.running else set()
+        try:
+            if state.disk != state.wanted:
+                self._tree.swap(state.wanted)
+        except OSError as error:
+            return Attempt(words=f"cannot swap {self._tree.current_link}: {error}.")
+        if not state.running:
+            return self._follower.follow("started", state.wanted, expectation, mark, set())
+        if restart:
+            return self._follower.follow("restarted", state.wanted, expectation, mark, accepting)
+        serving = self._survey.expectation(state.live)
+        ours = [listener.name for listener in serving.listeners] if serving else []
+        attempt = self._follower.follow(
+            "reloaded", state.wanted, expectation, mark, accepting, ours
+        )
+        if self._allow_restart and only_a_restart(self._instance.log_since(mark)):
+            again = self._instance.mark()
+            return self._follower.follow("restarted", state.wanted, expectation, again, accepting)
+        return attempt
+
+    def roll_back(
+        self, state: State, attempt: Attempt, mark: Mark, fresh: bool
+    ) -> TransactionError:
+        """Go back to what was there before, then word what happened; never raises."""
+        trouble = ""
+        try:
+            rolled_back = self._go_back(state, attempt)
+        except OSError as error:
+            rolled_back = False
+            trouble = f" The way back failed: {error}."
+        # Read only now: the journal is slow, and until here the failed configuration may serve.
+        log = self._instance.log_since(mark)
+        reason, cause = verdict(attempt, log)
+        cause += trouble
+        for told in (self._instance.outdated(), self._instance.stopped()):
+            cause += f" Mind that {told}" if told else ""
+        live = self._survey.live() if self._instance.running() else None
+        try:
+            if fresh and state.wanted not in (live, self._tree.current()):
+                self._tree.remove(state.wanted)
+        except OSError as error:
+            cause = f"{cause} Left on disk: generation {state.wanted} ({error})."
+        now = self._now(state, rolled_back, live)
+        return TransactionError(reason, f"{cause} {now}", log, rolled_back, live, attempt.rows)
+
+    def _go_back(self, state: State, attempt: Attempt) -> bool:
+        """Put the generation before back; return whether it is where it was."""
+        if state.before in (None, state.wanted):
+            if not state.running:
+                self._instance.stop()
+            if state.before is None and not state.running:
+                self._tree.clear()
+            return state.before is None and not state.running
+        before = state.before or ""
+        if self._tree.current() != before:
+            self._tree.swap(before)
+        if not state.running:
+            self._instance.stop()
+            return True
+        action = attempt.action if attempt.action == "restarted" else "reloaded"
+        action = action if self._instance.running() else "started"
+        expectation = self._survey.expectation(before)
+        # Workers from before the swap are those of this generation, where the swap had no effect.
+        own = attempt.accepting if state.live == before else set()
+        accepting = self._instance.workers() - own
+        mark = self._instance.mark()
+        blank = Expectation((), ())
+        back = self._follower.follow(action, before, expectation or blank, mark, accepting)
+        return back.proven and expectation is not None
+
+    def _now(self, state: State, rolled_back: bool, live: str | None) -> str:
+        """Say in one sentence what is on disk and what is live."""
+        serving = f"generation {live}" if live else "nothing that answers with its id"
+        if rolled_back and state.before is None:
+            return "There was no generation before: the instance is stopped, nothing is live."
+        if rolled_back and state.running:
+            return f"Rolled back: generation {state.before} is live again."
+        if rolled_back:
+            return f"Rolled back on disk to generation {state.before}; it does not run, as before."
+        if state.before in (None, state.wanted):
+            return (
+                f"There is no other generation to go back to. Live now: {serving}. "
+                "Run again when the cause is gone."
+            )
+        on_disk = self._tree.current() or "no generation"
+        return (
+            f"The way back is not proven either. On disk: {on_disk}; live now: {serving}. "
+            "Run again when the cause is gone."
+        )
