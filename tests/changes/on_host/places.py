@@ -17,6 +17,7 @@ import re
 import signal
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
@@ -106,10 +107,10 @@ class Places:
                 return fdopen(descriptor, mode, *more, **named)
             return io.BufferedWriter(_Written(descriptor, self))
 
-        exchange = getattr(generation, "exchange", None)
+        exchange = generation.exchange
 
-        def exchanged(one: Any, other: Any) -> Any:
-            self.change(f"exchange {_about(other)}")
+        def exchanged(one: Path, other: Path) -> bool:
+            self.change(f"renameat2 {_about(one)}")
             return exchange(one, other)
 
         generation.exchange = exchanged
