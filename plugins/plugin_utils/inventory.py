@@ -44,6 +44,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.tls import (
     read_upstream_tls,
 )
 
+GENERATION = re.compile(r"previous|[0-9a-f]{12}")
 INSTANCE_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 DURATIONS = (
     "grpc_proxy_connect_timeout",
@@ -257,6 +258,12 @@ class Inventory:
             self.reader.matching(
                 variable, self.given[variable], DURATION, "give a time such as 500ms, 5s or 1h."
             )
+        self.reader.matching(
+            "grpc_proxy_generation",
+            self.given["grpc_proxy_generation"],
+            GENERATION,
+            "give 'previous', or an id that playbooks/generations.yml lists.",
+        )
         for variable, (low, high) in COUNTS.items():
             self.reader.integer(variable, self.given[variable], low, high)
         read_snippets(self.reader, self.given["grpc_proxy_snippets"])
