@@ -31,6 +31,7 @@ CALLS = (
     "mkdir", "chmod", "fchmod", "fsync", "rename", "replace", "symlink", "link", "unlink", "remove",
     "rmdir", "truncate", "ftruncate", "utime", "chown", "fchown",
 )  # fmt: skip
+TWO_NAMES = ("rename", "replace", "symlink", "link")
 QUESTIONS = ("show", "is-active")
 _ID = re.compile(r"[0-9a-f]{12}")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -110,7 +111,7 @@ class Places:
         exchange = generation.exchange
 
         def exchanged(one: Path, other: Path) -> bool:
-            self.change(f"renameat2 {_about(one)}")
+            self.change(f"renameat2 {_about(other)}")
             return exchange(one, other)
 
         generation.exchange = exchanged
@@ -120,7 +121,9 @@ class Places:
         really = getattr(os, name)
 
         def counted(*given: Any, **named: Any) -> Any:
-            self.change(f"{name} {_about(given[0])}")
+            # Of two names the second is the one that comes to be.
+            about = given[1] if name in TWO_NAMES else given[0]
+            self.change(f"{name} {_about(about)}")
             return really(*given, **named)
 
         setattr(os, name, counted)
@@ -144,36 +147,30 @@ def _about(path: Any) -> str:
     return _ID.sub("ID", os.path.basename(name))
 
 
-@dataclass(frozen=True)
-class End:
-    """How a run in a process of its own ended.
+def watched(proxy: Proxy, change: Change, places: Places) -> list[str]:
+    """Run a change in this process, and return the places that it came to."""
+    places.watch()
+    with contextlib.suppress(TransactionError):
+        transaction = proxy.transaction(places.command, places.dial)
+        transaction.run(change.files, change.expectation)
+    return places.names
 
-    :ivar killed: name of the place where it was killed, empty when it came to its end.
-    :ivar names: the places that it came to, when it came to its end.
+
+def killed_at(number: int, proxy: Proxy, change: Change) -> tuple[str, list[str]]:
+    """Run a change in a process of its own that is killed at a place.
+
+    :returns: the name of the place, empty when the run came to its end before; and then all places.
     """
-
-    killed: str
-    names: tuple[str, ...] = ()
-
-
-def killed_at(number: int, proxy: Proxy, change: Change) -> End:
-    """Run a change in a process of its own that is killed at a place; 0 is none of them."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        places = Places(number, writing)
-        places.watch()
-        with contextlib.suppress(TransactionError):
-            transaction = proxy.transaction(places.command, places.dial)
-            transaction.run(change.files, change.expectation)
-        os.write(writing, json.dumps(places.names).encode())
+        os.write(writing, json.dumps(watched(proxy, change, Places(number, writing))).encode())
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as stream:  # noqa: PTH123 - it is a pipe
         told = stream.read().decode()
     _pid, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL, f"the run ended by signal: {status}"
-        return End(told)
-    assert status == 0, f"the run ended with {status}: {told}"
-    return End("", tuple(json.loads(told)))
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return told, []
+    assert status == 0, f"the run ended with {status}, having told: {told}"
+    return "", list(json.loads(told))

@@ -1,7 +1,10 @@
-"""A run killed at every place, and what comes after: ``power NAME SCENARIO``.
+"""A run killed at every place, and what comes after, on one proxy in one scenario.
 
-Prints one line of JSON for each place: its number, its name, whether the host was started anew
-after it, and what was wrong. The last one has the names of all places.
+``power NAME SCENARIO every`` prints one line of JSON for each place: its number, its name, whether
+the instance was started anew after it, and what was wrong. The last line has the names of all places.
+``power NAME SCENARIO watch`` runs to the end and prints these names.
+``power NAME SCENARIO kill NUMBER`` kills one run and prints what ``power NAME SCENARIO after ...``
+must be told, once the host has been started anew.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation im
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
-from tests.changes.on_host.places import killed_at
+from tests.changes.on_host.places import Places, killed_at, watched
 from tests.changes.on_host.proxy import NGINX, Change, Proxy, run
 
 # One service answers as the widely copied snippet does.
@@ -41,6 +44,27 @@ class Power:
         self.whole: set[str] = set()
         self._count = 0
 
+    def watch(self) -> list[str]:
+        """Run to the end, and return the names of all places."""
+        self.settle()
+        return watched(self.proxy, self.prepare(), Places())
+
+    def kill(self, number: int) -> str:
+        """Kill one run; return the place, and what ``after`` must be told, as JSON."""
+        self.settle()
+        change = self.prepare()
+        place, _names = killed_at(number, self.proxy, change)
+        known = {"last": self.last.word, "change": [change.word, change.snippet]}
+        return json.dumps({"place": place, "known": {**known, "whole": sorted(self.whole)}})
+
+    def after_boot(self, known: str) -> None:
+        """Hold what must be once the host has been started anew after a kill."""
+        told = json.loads(known)
+        self.last = self.proxy.change(told["last"])
+        self.whole = set(told["whole"])
+        _until(lambda: self.proxy.live() == self.proxy.disk(), "what is on disk is not live")
+        self.after(self.proxy.change(*told["change"]), boots=False, heal=True)
+
     def every_place(self) -> Iterator[dict[str, object]]:
         """Kill at one place after the other until a run comes to its end."""
         self.settle()
@@ -48,17 +72,17 @@ class Power:
             for reboot in (False, True):
                 told = {"number": number, "reboot": reboot}
                 change = self.prepare()
-                end = killed_at(number, self.proxy, change)
-                if not end.killed:
-                    yield {**told, "names": end.names}
+                place, names = killed_at(number, self.proxy, change)
+                if not place:
+                    yield {**told, "names": names}
                     return
                 wrong = ""
                 try:
-                    self.after(change, reboot)
+                    self.after(change, boots=reboot, heal=reboot)
                 except (AssertionError, OSError, TransactionError) as error:
                     wrong = f"{type(error).__name__}: {error}"
                     self.settle()
-                yield {**told, "place": end.killed, "wrong": wrong}
+                yield {**told, "place": place, "wrong": wrong}
         raise SystemExit(f"a run does not end before place {MOST}")
 
     def settle(self) -> None:
@@ -98,8 +122,12 @@ class Power:
         with Connection(Endpoint("127.0.0.1", self.proxy.port), SECONDS) as connection:
             return connection.call("/oap_proxy.Test/ByHand").headers.get("by-hand") == "yes"
 
-    def after(self, change: Change, reboot: bool) -> None:
-        """Hold what must be after a kill, and that the next run puts everything right."""
+    def after(self, change: Change, boots: bool, heal: bool) -> None:
+        """Hold what must be after a kill, and that the next run puts everything right.
+
+        :param boots: start the instance anew before.
+        :param heal: where the change is wrong, run something right instead of the same again.
+        """
         proxy = self.proxy
         known = {self.last.generation, change.generation}
         _hold(proxy.disk() in known, f"current leads to {proxy.disk()}, not to {known}")
@@ -108,13 +136,8 @@ class Power:
         _hold(proxy.live() in known, f"what is live is not one of {known}: {proxy.live()}")
         code, _out, words = run([NGINX, "-t", "-q", "-c", f"{proxy.root}/current/nginx.conf"])
         _hold(code == 0, f"nginx refuses what it would read at a boot: {words}")
-        if reboot:
+        if boots:
             self._boot()
-        self.next_run(change, reboot)
-
-    def next_run(self, change: Change, heal: bool) -> None:
-        """Run again, or where that is bound to fail and is to be healed, something right."""
-        proxy = self.proxy
         left = proxy.left()
         if self.scenario == "bad" and not heal:
             self._fails_again(change)
@@ -169,10 +192,18 @@ def _until(done: Callable[[], bool], wrong: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def main(name: str, scenario: str) -> None:
-    """Tell of every place of one scenario."""
-    for row in Power(Proxy(name), scenario).every_place():
-        print(json.dumps(row), flush=True)
+def main(name: str, scenario: str, what: str, *more: str) -> None:
+    """Do one of them."""
+    power = Power(Proxy(name), scenario)
+    if what == "every":
+        for row in power.every_place():
+            print(json.dumps(row), flush=True)
+    elif what == "watch":
+        print(json.dumps(power.watch()))
+    elif what == "kill":
+        print(power.kill(int(more[0])))
+    else:
+        power.after_boot(more[0])
 
 
 if __name__ == "__main__":

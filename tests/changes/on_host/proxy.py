@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,14 @@ Command = Callable[[list[str]], tuple[int, str, str]]
 
 @dataclass(frozen=True)
 class Change:
-    """Files and what they must answer, ready for a transaction."""
+    """Files and what they must answer, ready for a transaction.
 
+    :ivar word: what makes it another generation.
+    :ivar snippet: lines of nginx's in its server blocks.
+    """
+
+    word: str
+    snippet: str
     files: tuple[File, ...]
     expectation: Expectation
 
@@ -101,7 +107,8 @@ class Proxy:
             if path == "nginx.conf":
                 content = f"# change {word}\n" + content.replace(_ROOM, snippet)
             files.append(File(path, content.encode(), mode, secret))
-        return Change(tuple(files), Expectation.from_json(json.dumps(base["proof"]).encode()))
+        expectation = Expectation.from_json(json.dumps(base["proof"]).encode())
+        return Change(word, snippet, tuple(files), expectation)
 
     def keep_base(self) -> None:
         """Keep what is live, in two files: nginx.conf, and what is secret."""

@@ -1,0 +1,22 @@
+"""One host with proxies by site.yml in front of a real OAP, and the collection's code in it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.changes.hosts import ChangesHost, deployed
+
+SCENARIOS = ("good", "bad", "edited")
+# One proxy for each scenario of power, so that they run beside each other; one under load.
+PROXIES = {
+    **{f"power-{name}": {"grpc_proxy_listen": [{"port": port}]}
+       for port, name in enumerate(SCENARIOS, 11811)},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def proxy1() -> Iterator[ChangesHost]:
+    """The host."""
+    with deployed(PROXIES) as host:
+        host.shell("apt-get install -qq --yes --no-install-recommends strace > /dev/null")
+        yield host
