@@ -7,8 +7,15 @@ import pytest
 from tests.changes.hosts import ChangesHost, deployed
 
 SCENARIOS = ("good", "bad", "edited")
+LOADED = "loaded"
+PORT = 11800
+DRAIN_SECONDS = 5
 # One proxy for each scenario of power, so that they run beside each other; one under load.
 PROXIES = {
+    LOADED: {
+        "grpc_proxy_listen": [{"port": PORT}],
+        "grpc_proxy_drain_timeout": f"{DRAIN_SECONDS}s",
+    },
     **{f"power-{name}": {"grpc_proxy_listen": [{"port": port}]}
        for port, name in enumerate(SCENARIOS, 11811)},
 }  # fmt: skip

@@ -70,7 +70,8 @@ class ChangesHost:
         """Copy module_utils and what runs in the host to where its Python finds them."""
         utils = ROOT / "plugins" / "module_utils"
         files = {f"{COLLECTION}/plugins/module_utils/{one.name}": one for one in utils.glob("*.py")}
-        ours = [*ON_HOST.glob("*.py"), ROOT / "tests" / "faults" / "on_host.py"]
+        others = (ROOT / "tests" / name / "on_host.py" for name in ("bench", "faults"))
+        ours = [*ON_HOST.glob("*.py"), *others]
         files |= {str(one.relative_to(ROOT)): one for one in ours}
         texts = {f"{PLACE}/{path}": one.read_text(encoding="utf-8") for path, one in files.items()}
         lab.put(self.container, texts, 0o644)

@@ -1,8 +1,8 @@
 """A proxy that site.yml has deployed, and changes of its configuration in process.
 
 ``python3 -m tests.changes.on_host.proxy NAME`` keeps what is live as the base of all changes: the
-very lines that site.yml wrote, in two files in place of twenty, so that a change has few places
-where it can be killed, each of another kind.
+very lines that site.yml wrote, in two files in place of twenty, and three of its methods to be
+proven. So a change is quick, and has few places where it can be killed, each of another kind.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ from tests.faults.on_host import generation as ask
 
 NGINX = "/usr/sbin/nginx"
 BASES = Path("/opt/oap-proxy-tests/bases")
+METHODS = (
+    "/skywalking.v3.TraceSegmentReportService/collect",
+    "/skywalking.v3.EventService/collect",
+    "/oap_proxy.Proof/AnyOtherMethod",
+)
 SNIPPET = "server.d/90-snippet.conf"
 # So that every change prunes a generation: what was before stays, and one older goes.
 KEEP = 2
@@ -114,6 +119,8 @@ class Proxy:
         """Keep what is live, in two files: nginx.conf, and what is secret."""
         here = self.root / "current"
         proof = json.loads((here / PROOF_FILE).read_text())
+        assert set(METHODS) <= set(proof["methods"]), f"not proven by site.yml: {METHODS}"
+        proof["methods"] = METHODS
         secrets = set(proof["secrets"])
         files: list[tuple[str, str, int, bool]] = [
             (path, (here / path).read_text(), 0o600, True) for path in sorted(secrets)
@@ -149,6 +156,14 @@ class Proxy:
         """Where it listens."""
         return int(self.base["proof"]["listeners"][0]["port"])
 
+    @property
+    def drain_seconds(self) -> float:
+        """How long its streams may go on after a reload."""
+        text = next(text for path, text, _mode, _secret in self.base["files"] if path == "nginx.conf")
+        found = re.search(r"worker_shutdown_timeout (\d+)s;", text)
+        assert found, "the drain time is not in seconds"
+        return float(found[1])
+
     def live(self) -> str:
         """Return the id that the running nginx tells, or what came instead of one."""
         for _turn in range(5):
@@ -181,5 +196,14 @@ def run(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def main(name: str) -> None:
+    """Keep the base, and leave nothing but it on disk."""
+    proxy = Proxy(name)
+    proxy.keep_base()
+    for number in range(KEEP + 1):
+        change = proxy.change(f"base {number}")
+        proxy.transaction().run(change.files, change.expectation)
+
+
 if __name__ == "__main__":
-    Proxy(sys.argv[1]).keep_base()
+    main(sys.argv[1])
