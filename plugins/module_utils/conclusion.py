@@ -45,7 +45,7 @@ def conclude(
         return
     told = outcome.as_result() | more(outcome)
     for sentence in outcome.drift:
-        module.warn(f"found before this run: {sentence}.")
+        module.warn(f"found on the host: {sentence}.")
     for sentence in outcome.alerts:
         module.warn(sentence)
     spent = round((time.monotonic() - began) * 1000, 3)

@@ -171,7 +171,7 @@ action:
   type: str
   sample: reloaded
 proof:
-  description: One row for each listener.
+  description: One row for each listener; after a failure those up to the first with a fault.
   returned: always
   type: list
   elements: dict
