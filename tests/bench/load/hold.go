@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -82,7 +83,7 @@ func (l *load) holdOnce(client *grpc.ClientConn, wanted time.Duration) held {
 		Wanted: wanted.Seconds(),
 		Began:  float64(began.UnixMicro()) / 1e6,
 		Lived:  time.Since(began).Seconds(),
-		Status: status.Code(err).String(),
+		Status: strings.ToUpper(status.Code(err).String()),
 	}
 	if err != nil {
 		told.Words = err.Error()

@@ -261,7 +261,9 @@ func (l *load) context() (context.Context, context.CancelFunc) {
 func (l *load) note(seen *tally, due time.Time, err error) bool {
 	if err != nil {
 		seen.failed[status.Code(err).String()]++
-		seen.words = append(seen.words, time.Now().Format(time.StampMilli)+" "+err.Error())
+		now := time.Now()
+		seen.words = append(seen.words, fmt.Sprintf("%s, after %s: %s",
+			now.Format(time.StampMilli), now.Sub(due).Round(time.Millisecond), err))
 		return false
 	}
 	if now := time.Now(); !now.Before(l.begin) && !l.isOver() {
