@@ -125,7 +125,8 @@ class Expectation:
     """What a generation must answer, and where.
 
     :ivar listeners: all listeners of the generation.
-    :ivar methods: gRPC methods whose fallback is forced, one for each location.
+    :ivar methods: gRPC methods whose fallback is forced: at least one in each location, and each
+        that a snippet may give a location of its own.
     :ivar secrets: paths of the files that no diff may show.
     """
 

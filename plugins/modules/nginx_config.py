@@ -111,7 +111,7 @@ options:
   methods:
     description:
       - gRPC methods whose fallback is forced on every listener, C(/package.Service/Method).
-        Give one for each location of the configuration.
+        Give every one that is known, and one more for each other location of the configuration.
     type: list
     elements: str
     required: true
