@@ -1,7 +1,7 @@
 """Many changes in a row: ``changes NAME COUNT PAUSE proven|every-second-wrong|plain``.
 
 Prints one line of JSON for each change, and for the time before and after all of them: how it ended,
-the milliseconds it took, and what the processes of nginx were then.
+how long it took, and what the processes of nginx were then.
 
 ``plain`` is a stand-in for a template and its handler: the files are written in place, by rename, one
 after the other, then ``nginx -t`` and ``systemctl reload``; two exit statuses of 0 are its green.
@@ -53,15 +53,20 @@ def processes(proxy: Proxy) -> dict[str, int]:
 def transaction(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
     """Change by the collection's transaction."""
     change = proxy.change(f"{os.getpid()} {number}", WRONG if wrong else "")
+    begin = time.monotonic()
     try:
         outcome = proxy.transaction().run(change.files, change.expectation)
     except TransactionError as error:
         same = proxy.disk() == proxy.live() == error.generation
         back = error.rolled_back and same
         return {"ended": error.reason, "rolled_back": back, "words": error.message}
+    took_ms = round((time.monotonic() - begin) * 1000, 3)
     proven = bool(outcome.proof) and not any(row.fault for row in outcome.proof)
     same = proxy.disk() == proxy.live() == outcome.generation == change.generation
-    return {"ended": outcome.action, "proven": proven and same, "live_ms": outcome.proven_ms}
+    return {
+        "ended": outcome.action, "proven": proven and same,
+        "live_ms": outcome.proven_ms, "took_ms": took_ms,
+    }  # fmt: skip
 
 
 def plain(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
@@ -84,8 +89,11 @@ def plain(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
             return {"ended": "green" if green else "red", "proven": False}
         time.sleep(POLL_SECONDS)
     live_ms = round((time.monotonic() - swapped) * 1000, 3)
-    took = round((ended - begin) * 1000, 3)
-    return {"ended": "green" if green else "red", "proven": True, "live_ms": live_ms, "own": took}
+    took_ms = round((ended - begin) * 1000, 3)
+    return {
+        "ended": "green" if green else "red", "proven": True,
+        "live_ms": live_ms, "took_ms": took_ms,
+    }  # fmt: skip
 
 
 def main(name: str, count: str, pause: str, how: str) -> None:
@@ -99,9 +107,7 @@ def main(name: str, count: str, pause: str, how: str) -> None:
 
     tell({"ended": "begin"})
     for number in range(int(count)):
-        begin = time.monotonic()
-        told = change(proxy, number, how == "every-second-wrong" and number % 2 == 1)
-        tell({**told, "ms": round((time.monotonic() - begin) * 1000, 3)})
+        tell(change(proxy, number, how == "every-second-wrong" and number % 2 == 1))
         time.sleep(float(pause))
     time.sleep(proxy.drain_seconds + SPARE_SECONDS)
     tell({"ended": "end"})

@@ -38,7 +38,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 
 from h2.exceptions import ProtocolError
 
-from tests.faults.on_host import generation as ask
+from tests.faults.on_host import ask
 
 NGINX = "/usr/sbin/nginx"
 BASES = Path("/opt/oap-proxy-tests/bases")
@@ -168,7 +168,7 @@ class Proxy:
         """Return the id that the running nginx tells, or what came instead of one."""
         for _turn in range(5):
             try:
-                return ask("127.0.0.1", self.port)
+                return ask("127.0.0.1", self.port).generation
             except ProtocolError:
                 # After a GOAWAY h2 takes nothing more, also of a call that nginx still answers.
                 continue
