@@ -1,8 +1,8 @@
 """A hundred changes under load: by the collection's transaction, and by a template and its handler.
 
 Both are made in the host, without Ansible around them, on a proxy of their own that site.yml has
-deployed, in front of the same real OAP, one after the other under the same load. The template and its
-handler are a stand-in for the roles of today: files written in place, ``nginx -t``, ``systemctl
+deployed, in front of the same real OAP, one after the other under the same load. The template and
+its handler are a stand-in for the roles of today: files written in place, ``nginx -t``, ``systemctl
 reload``. Whether the new configuration is live, they do not ask; the bench does, beside them.
 """
 
@@ -93,9 +93,9 @@ def _over(
 def _table(found: Mapping[str, Figures]) -> str:
     ours, other = found["transaction"], found["plain"]
     lines = [
-        f"{COUNT} changes each, {PAUSE_SECONDS} s apart, drain time {DRAIN_SECONDS} s. Whether it is",
-        "live, the stand-in does not ask: that was measured beside it, by the bench.",
-        _line("", *(title for title, _how, _well in WAYS.values()), "ratio"),
+        f"{COUNT} changes each, {PAUSE_SECONDS} s apart, drain time {DRAIN_SECONDS} s.",
+        "Whether a change is live the stand-in does not ask: the bench asked beside it.",
+        _line("", [title for title, _how, _well in WAYS.values()], "ratio"),
     ]
     for what, mine, its in (
         ("swap to proven, or live: median ms", median(ours.live_ms), median(other.live_ms)),
@@ -103,17 +103,17 @@ def _table(found: Mapping[str, Figures]) -> str:
         ("a change, whole: median ms", median(ours.took_ms), median(other.took_ms)),
         ("the same, worst ms", max(ours.took_ms), max(other.took_ms)),
     ):
-        lines.append(_line(what, f"{mine:.0f}", f"{its:.0f}", f"{mine / its:.2f}"))
+        lines.append(_line(what, [f"{mine:.0f}", f"{its:.0f}"], f"{mine / its:.2f}"))
     for what, key in (("calls made", "made"), ("calls lost", "lost")):
-        pair = [getattr(one.clients, key) for one in found.values()]
-        lines.append(_line(what, *(str(len(one) if key == "lost" else one) for one in pair)))
+        values = [getattr(one.clients, key) for one in found.values()]
+        lines.append(_line(what, [str(len(one) if key == "lost" else one) for one in values]))
     for status in ("OK", "UNAVAILABLE"):
         counts = [sum(held.status == status for held in one.clients.held) for one in found.values()]
-        lines.append(_line(f"held streams that ended {status}", *map(str, counts)))
+        lines.append(_line(f"held streams that ended {status}", list(map(str, counts))))
     for what, key in (("workers that drain", "draining"), ("resident MB, all processes", "rss_mb")):
         triples = [getattr(one, key) for one in found.values()]
         ratio = f"{triples[0][1] / triples[1][1]:.2f}" if triples[1][1] else "-"
-        lines.append(_line(f"{what}: begin, highest, end", *map(_triple, triples), ratio))
+        lines.append(_line(f"{what}: begin, highest, end", list(map(_triple, triples)), ratio))
     lost = [words for one in found.values() for words in one.clients.lost]
     rows = table.kept()
     told = table.count(rows) if rows else "no fault table in .build/: run make faults"
@@ -124,5 +124,6 @@ def _triple(values: tuple[int, int, int]) -> str:
     return ", ".join(map(str, values))
 
 
-def _line(what: str, ours: str, other: str, ratio: str = "") -> str:
+def _line(what: str, pair: Sequence[str], ratio: str = "") -> str:
+    ours, other = pair
     return f"{what:46}  {ours:>16}  {other:>32}  {ratio:>6}".rstrip()

@@ -29,4 +29,3 @@ def measure() -> str:
         f"site.yml, first run on a bare host  {first:8.1f} s",
         f"site.yml, second run, median of {len(again)}   {second:8.1f} s   {second / first:.2f}",
     ])  # fmt: skip
-

@@ -11,7 +11,7 @@ LOADED = "loaded"
 PORT = 11800
 DRAIN_SECONDS = 5
 # One proxy for each scenario of power, so that they run beside each other; one under load.
-PROXIES = {
+PROXIES: dict[str, dict[str, object]] = {
     LOADED: {
         "grpc_proxy_listen": [{"port": PORT}],
         "grpc_proxy_drain_timeout": f"{DRAIN_SECONDS}s",

@@ -1,8 +1,8 @@
 """The run killed before, in and after every step, on a real host with real nginx and systemd.
 
 Killed is by SIGKILL from itself, at every system call that changes something and at every command.
-What nginx would read at a boot must be a whole generation then, what is live one of the two, and the
-next run repairs. That a power cut loses nothing that was flushed is not shown here: no disk is lost.
+What nginx would read at a boot must be a whole generation then, what is live one of the two, and
+the next run repairs. What a disk loses with the power is not shown: the disk here is never cut off.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 from tests.changes.conftest import SCENARIOS
 from tests.changes.hosts import ChangesHost
 from tests.changes.traced import changes
+from tests.faults.table import Row, Table
 
 TRACE = "/opt/oap-proxy-tests/trace"
 # What every scenario comes by, so that an enumeration that misses it is found out.
@@ -20,6 +21,12 @@ STEPS = {
     "open .lock", "write nginx.conf", "fsync generations", "before nginx -t", "during nginx -t",
     "before systemctl reload", "during systemctl reload", "ask a listener",
 }  # fmt: skip
+TOLD = {
+    "good": "a good change",
+    "bad": "a change that is rolled back",
+    "edited": "mending what was edited by hand",
+}
+AFTER = ("none: the next run repairs", "old or new, whole")
 # One place after each step: for the runs by which one boot is made, name and which of that name.
 BOOTS: dict[str, dict[str, tuple[str, int]]] = {
     "staged": {"good": ("rename ID", 1), "bad": ("rename ID", 1), "edited": ("renameat2 ID", 1)},
@@ -93,7 +100,9 @@ def test_every_change_is_a_place(
     assert set(names[scenario]) >= STEPS
 
 
-def test_killed_everywhere(proxy1: ChangesHost, names: dict[str, list[str]]) -> None:
+def test_killed_everywhere(
+    proxy1: ChangesHost, names: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Killed at any place, with or without a new start after it: the next run puts it right."""
 
     def every(scenario: str) -> list[dict[str, object]]:
@@ -108,6 +117,13 @@ def test_killed_everywhere(proxy1: ChangesHost, names: dict[str, list[str]]) -> 
         assert not wrong, f"{scenario}: {len(wrong)} of {len(killed)}: {wrong[:5]}"
         places = [(row["place"], row["reboot"]) for row in killed]
         assert places == [(name, again) for name in names[scenario] for again in (False, True)]
+    table = Table([
+        Row("power", f"SIGKILL at each of {len(names[scenario])} places: {told}", "1.22", *AFTER)
+        for scenario, told in TOLD.items()
+    ])  # fmt: skip
+    table.keep()
+    with capsys.disabled():
+        print("", *list(table.lines())[:-1], sep="\n")
 
 
 @pytest.mark.parametrize("step", BOOTS)

@@ -1,10 +1,10 @@
 """Many changes in a row: ``changes NAME COUNT PAUSE proven|every-second-wrong|plain``.
 
-Prints one line of JSON for each change, and for the time before and after all of them: how it ended,
-how long it took, and what the processes of nginx were then.
+Prints one line of JSON for each change, and for the time before and after all of them: how it
+ended, how long it took, and what the processes of nginx were then.
 
-``plain`` is a stand-in for a template and its handler: the files are written in place, by rename, one
-after the other, then ``nginx -t`` and ``systemctl reload``; two exit statuses of 0 are its green.
+``plain`` is a stand-in for a template and its handler: the files are written in place, by rename,
+one after the other, then ``nginx -t`` and ``systemctl reload``; it is green where both end with 0.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def plain(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
     for path, content in {**contents, GENERATION_FILE: generation_conf(told)}.items():
         fresh = place / f"{path}.new"
         fresh.write_bytes(content)
-        os.rename(fresh, place / path)
+        fresh.rename(place / path)
     swapped = time.monotonic()
     tested = run([NGINX, "-t", "-q", "-c", f"{place}/nginx.conf"])[0]
     green = tested == 0 and run(["systemctl", "reload", proxy.name])[0] == 0

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
-
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils import generation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
 from tests.changes.on_host.proxy import Change, Proxy, run
@@ -69,7 +68,7 @@ class Places:
 
     def command(self, command: list[str]) -> tuple[int, str, str]:
         """Run a command to the instance."""
-        name = " ".join(os.path.basename(part) for part in command[:2])
+        name = " ".join(Path(part).name for part in command[:2])
         if command[1] in QUESTIONS or command[0] == "journalctl":
             self.question(f"ask {name}")
             return run(command)
@@ -143,8 +142,8 @@ class _Written(io.FileIO):
 
 def _about(path: Any) -> str:
     """Return the name of a file, that of a generation as what it is."""
-    name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else str(path)
-    return _ID.sub("ID", os.path.basename(name))
+    place = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(path)
+    return _ID.sub("ID", place.name)
 
 
 def watched(proxy: Proxy, change: Change, places: Places) -> list[str]:

@@ -1,7 +1,7 @@
 """A run killed at every place, and what comes after, on one proxy in one scenario.
 
 ``power NAME SCENARIO every`` prints one line of JSON for each place: its number, its name, whether
-the instance was started anew after it, and what was wrong. The last line has the names of all places.
+the instance was started anew after it, and what was wrong. The last line names all places.
 ``power NAME SCENARIO watch`` runs to the end and prints these names.
 ``power NAME SCENARIO kill NUMBER`` kills one run and prints what ``power NAME SCENARIO after ...``
 must be told, once the host has been started anew.

@@ -8,7 +8,6 @@ proven. So a change is quick, and has few places where it can be killed, each of
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -35,7 +34,6 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
     Settings,
     Transaction,
 )
-
 from h2.exceptions import ProtocolError
 
 from tests.faults.on_host import ask
@@ -109,9 +107,10 @@ class Proxy:
         base = self.base
         files = []
         for path, content, mode, secret in base["files"]:
+            text = content
             if path == "nginx.conf":
-                content = f"# change {word}\n" + content.replace(_ROOM, snippet)
-            files.append(File(path, content.encode(), mode, secret))
+                text = f"# change {word}\n" + content.replace(_ROOM, snippet)
+            files.append(File(path, text.encode(), mode, secret))
         expectation = Expectation.from_json(json.dumps(base["proof"]).encode())
         return Change(word, snippet, tuple(files), expectation)
 
@@ -149,7 +148,7 @@ class Proxy:
 
     def disk(self) -> str:
         """Return the id that ``current`` points to, read without the collection."""
-        return Path(os.readlink(self.root / "current")).name
+        return (self.root / "current").readlink().name
 
     @property
     def port(self) -> int:
@@ -159,7 +158,9 @@ class Proxy:
     @property
     def drain_seconds(self) -> float:
         """How long its streams may go on after a reload."""
-        text = next(text for path, text, _mode, _secret in self.base["files"] if path == "nginx.conf")
+        text = next(
+            text for path, text, _mode, _secret in self.base["files"] if path == "nginx.conf"
+        )
         found = re.search(r"worker_shutdown_timeout (\d+)s;", text)
         assert found, "the drain time is not in seconds"
         return float(found[1])
@@ -185,9 +186,11 @@ class Proxy:
         return SystemdInstance(self.name, NGINX, f"/var/log/{self.name}/error.log", command or run)
 
     def left(self) -> list[str]:
-        """Return what is in the tree and is neither a generation, nor a link to one, nor the lock."""
+        """Return what is neither a generation, nor a link to one, nor the lock."""
         places = [*self.root.iterdir(), *(self.root / "generations").iterdir()]
-        return sorted(one.name for one in places if one.name.startswith(".") and one.name != ".lock")
+        return sorted(
+            one.name for one in places if one.name.startswith(".") and one.name != ".lock"
+        )
 
 
 def run(command: list[str]) -> tuple[int, str, str]:
