@@ -46,8 +46,7 @@ def here(command: list[str]) -> tuple[int, str, str]:
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
         errors="replace",
         check=False,
@@ -77,10 +76,7 @@ def main(
         "generation": asked.generation,
     }
     try:
-        if os.geteuid() != 0:
-            raise TransactionError(
-                "rejected", f"this must be run by root: 'sudo {program}'. Nothing was changed."
-            )
+        _demand_root(program)
         outcome = bring(whole, run, asked.check)
     except TransactionError as error:
         if asked.json:
@@ -97,6 +93,13 @@ def main(
     for sentence in outcome.alerts:
         print(f"{program}: warning: {sentence}", file=sys.stderr)
     return 0
+
+
+def _demand_root(program: str) -> None:
+    if os.geteuid() != 0:
+        raise TransactionError(
+            "rejected", f"this must be run by root: 'sudo {program}'. Nothing was changed."
+        )
 
 
 def _generation(text: str) -> str:

@@ -223,7 +223,9 @@ def test_expired(kept: Renewing, how: How) -> None:
     kept.keep(renewed.chain, renewed.private_key)
     told = kept.mutual.reload(how)
     assert not told.failed
-    assert {(row["days_left"], row["valid"]) for row in told.result["certificates"]} == {(-3, False)}
+    assert {(row["days_left"], row["valid"]) for row in told.result["certificates"]} == {
+        (-3, False)
+    }
     assert "clients refuse it" in str(told.result["warnings"])
     assert kept.mutual.shown() == {shown_by(renewed)}
 
@@ -235,7 +237,9 @@ def test_words(kept: Renewing) -> None:
     generation = kept.plain.proxy.generations()[-1]
     told = output.splitlines()
     assert told[0] == f"generation {generation} is live and proven (reloaded)"
-    clear = f"0.0.0.0:{PORT} ({NAME}): generation {generation}, fallback UNAVAILABLE in every client"
+    clear = (
+        f"0.0.0.0:{PORT} ({NAME}): generation {generation}, fallback UNAVAILABLE in every client"
+    )
     assert clear in told
     mine = f"  certificate {shown_by(kept.own)} of CN={NAME}, valid until "
     rows = [line for line in told if line.startswith(mine)]
@@ -302,7 +306,9 @@ def test_other_lineage(kept: Renewing) -> None:
 
 def files_of(proxy: Deployment) -> dict[str, str]:
     """Return what the command is on the host."""
-    listed = proxy.machine.listing(f"/usr/local/lib/{proxy.name}", f"/usr/local/sbin/{proxy.name}-reload")
+    listed = proxy.machine.listing(
+        f"/usr/local/lib/{proxy.name}", f"/usr/local/sbin/{proxy.name}-reload"
+    )
     return {path: entry for path, entry in listed.items() if entry != "absent"}
 
 
@@ -329,7 +335,9 @@ def test_installed(kept: Renewing) -> None:
     # What bears the name already is somebody else's.
     machine.write(f"/usr/local/sbin/{proxy.name}-reload", "#!/bin/sh\n", "0755")
     message = proxy.refused(one.settings)
-    assert f"grpc_proxy_reload_command would write to /usr/local/sbin/{proxy.name}-reload" in message
+    assert (
+        f"grpc_proxy_reload_command would write to /usr/local/sbin/{proxy.name}-reload" in message
+    )
     assert proxy.play(without).changed() == 0
     machine.run("rm", f"/usr/local/sbin/{proxy.name}-reload")
     assert proxy.deploy(one.settings).changed() > 0
