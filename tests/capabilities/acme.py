@@ -80,8 +80,6 @@ class Acme:
         )  # fmt: skip
         assert code == 0, output
 
-    def renew(self, hook: str) -> tuple[int, str]:
-        """Renew everything before its time, with a deploy hook."""
-        return self.certbot(
-            "renew", "--force-renewal", "--no-random-sleep-on-renew", "--deploy-hook", hook
-        )
+    def renew(self, *arguments: str) -> tuple[int, str]:
+        """Renew everything before its time."""
+        return self.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew", *arguments)

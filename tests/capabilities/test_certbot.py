@@ -15,6 +15,9 @@ from tests.faults.machine import Machine
 
 PORT = 13920
 NAME = "renewed.example"
+COMMAND = "/usr/local/sbin/renewed-reload"
+OPTION = ("--deploy-hook", "renewed-reload")
+HOOKS = "/etc/letsencrypt/renewal-hooks/deploy"
 LIVE = f"/etc/letsencrypt/live/{NAME}"
 SETTINGS = {
     "grpc_proxy_listen": [{"port": PORT}, {"port": PORT + 1, "tls": True}],
@@ -29,17 +32,16 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def acme(machine: Machine) -> Iterator[Acme]:
-    """The ACME server, which has given a first certificate."""
+    """The ACME server."""
     server = Acme(machine)
-    server.certify(NAME)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def proxy(proxies: Proxies, acme: Acme) -> Deployment:
-    """A proxy that shows it."""
-    assert acme
+    """A proxy that shows its first certificate."""
+    acme.certify(NAME)
     made = proxies("renewed", PORT)
     made.deploy(SETTINGS)
     return made
@@ -55,12 +57,19 @@ def shown(proxy: Deployment) -> str:
     return fingerprint(handshake(proxy.address, PORT + 1, NAME).certificate)
 
 
-def test_deploy_hook(proxy: Deployment, acme: Acme) -> None:
-    """What certbot renews is shown at once, proven, and a stream goes on."""
+@pytest.mark.parametrize("how", ["option", "directory"])
+def test_deploy_hook(proxy: Deployment, acme: Acme, how: str) -> None:
+    """What certbot renews is shown at once, proven, and a stream goes on.
+
+    The hook is given by an option for one run, and then stands in certbot's directory for all.
+    """
     old = shown(proxy)
     assert old == on_disk(proxy)
+    if how == "directory":
+        proxy.machine.run("mkdir", "-p", HOOKS)
+        proxy.machine.run("ln", "-s", COMMAND, HOOKS)
     with held(proxy.target, None) as (stream,):
-        code, output = acme.renew("renewed-reload")
+        code, output = acme.renew(*(OPTION if how == "option" else ()))
         assert code == 0, output
         assert "is live and proven (reloaded)" in output
         assert "warning" not in output
@@ -79,15 +88,14 @@ def test_hook_that_fails(proxy: Deployment, acme: Acme) -> None:
     master = proxy.machine.pid(f"{proxy.name}.service")
     proxy.machine.run("kill", "-STOP", str(master))
     try:
-        code, output = acme.renew("renewed-reload")
+        code, output = acme.renew(*OPTION)
     finally:
         proxy.machine.run("kill", "-CONT", str(master))
-    print(output)
     assert code == 0
     assert "Hook 'deploy-hook' reported error code 1" in output
     assert f"'kill -CONT {master}' lets it go on" in output
     assert "(reason: not_live)" in output
     assert shown(proxy) == old != on_disk(proxy)
-    code, output = acme.renew("renewed-reload")
+    code, output = acme.renew(*OPTION)
     assert "is live and proven (reloaded)" in output
     assert shown(proxy) == on_disk(proxy)

@@ -10,7 +10,7 @@ from tests.capabilities.conftest import Proxies
 from tests.capabilities.deployment import VERIFY, Deployment
 from tests.capabilities.streams import held
 from tests.faults.load import Load
-from tests.faults.playbook import Run
+from tests.faults.playbook import Run, Variables
 from tests.faults.site import none_lost, steady
 
 PORT = 13950
@@ -47,11 +47,10 @@ class History:
         """Return the id that one of the tree's links leads to."""
         return self.proxy.machine.run("readlink", f"{self.proxy.root}/{name}").rpartition("/")[2]
 
-    def back(self, to: str = "", *arguments: str, **settings: Any) -> Run:
+    def back(self, to: str = "", *arguments: str, settings: Variables | None = None) -> Run:
         """Run the playbook that goes back, with the inventory of the last configuration."""
-        if to:
-            settings["grpc_proxy_generation"] = to
-        return self.proxy.play({**THIRD, **settings}, *arguments, playbook=ROLLBACK)
+        named = {"grpc_proxy_generation": to} if to else {}
+        return self.proxy.play({**(settings or THIRD), **named}, *arguments, playbook=ROLLBACK)
 
     def listed(self) -> dict[str, str]:
         """Return what the playbook that lists generations says of each, the youngest first."""
@@ -222,7 +221,7 @@ def test_broken_inventory(history: History) -> None:
         message = proxy.refused({"grpc_proxy_oap_group": "broken"})
         assert "gone: proxy1 cannot resolve oap.invalid" in message
         proxy.refused(broken)
-        assert history.back(**broken).changed() == 1
+        assert history.back(settings=broken).changed() == 1
         assert history.live == history.second
         assert proxy.play(broken, playbook=GENERATIONS).changed() == 0
     finally:
