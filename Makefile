@@ -26,7 +26,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 # The outages are measured against the clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## All there is: gates, molecule, distributions, tests on hosts
 	@$(TOGETHER) images sanity lint types unit specs install-test
-	@$(TOGETHER) distributions capabilities faults molecule balancing
+	@$(TOGETHER) distributions capabilities faults-short molecule balancing
 	@$(MAKE) resilience
 
 ##@ Test a part
@@ -71,8 +71,15 @@ molecule: machine-for-tests ## molecule's default scenario: site.yml end to end 
 distributions: machine-for-tests ## molecule's other scenario: Debian 11, 12, 13 and sid, with everything
 	@$(PART) 'molecule distributions' molecule test --scenario-name distributions
 
-faults: machine-for-tests ## Faults and bad input: what is refused, what is rolled back, what stays live
-	@$(PART) faults pytest tests/faults
+faults: machine-for-tests ## The fault table, each row on nginx 1.18, 1.22, 1.26 and 1.30, and bad input
+	@rm -f .build/faults.json
+	@$(PART) faults pytest tests/faults --every-nginx
+
+faults-short: machine-for-tests ## The same on nginx 1.22, and on the others what a reload does
+	@$(PART) 'faults, short' pytest tests/faults
+
+faults-page: $(READY) ## docs/faults.md anew from what `make faults` has measured
+	@python -m tests.faults.table
 
 capabilities: machine-for-tests ## TLS, tokens, access lists, limits, further services, the access log
 	@$(PART) capabilities pytest tests/capabilities
@@ -122,6 +129,6 @@ $(READY): requirements.lock
 	@touch $(READY)
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
-  lint-changelog types sanity unit specs install-test molecule distributions faults capabilities \
-  balancing resilience bench build changelog \
+  lint-changelog types sanity unit specs install-test molecule distributions faults \
+  faults-short faults-page capabilities balancing resilience bench build changelog \
   lock images machine machine-for-tests clean help

@@ -277,7 +277,8 @@ class Tree:
         """Write ``files`` as a sealed generation and return its id.
 
         A generation of that id that is there and intact is kept as it is; one that was
-        edited by hand is replaced by what its id promises.
+        edited by hand is replaced by what its id promises, and is proven no more: what was edited
+        may run, and answers with the same id.
         """
         generation = identity(files)
         if self.path(generation).is_dir() and self.intact(generation):
@@ -286,6 +287,8 @@ class Tree:
         staging.mkdir(mode=0o700)
         write(staging, files)
         if self.path(generation).is_dir():
+            if self.proven() == generation:
+                self._take_away(self.proven_link)
             if exchange(staging, self.path(generation)):
                 _fsync(self.generations_dir)
                 shutil.rmtree(str(staging))  # which is now the one that was edited
@@ -318,8 +321,11 @@ class Tree:
 
     def clear(self) -> None:
         """Take ``current`` away: no generation is on disk as the one to run."""
-        if self.current_link.is_symlink():
-            self.current_link.unlink()
+        self._take_away(self.current_link)
+
+    def _take_away(self, link: Path) -> None:
+        if link.is_symlink():
+            link.unlink()
         _fsync(self.root)
 
     def remove(self, generation: str) -> None:

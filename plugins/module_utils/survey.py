@@ -97,6 +97,14 @@ class Survey:
         same = state.disk == state.wanted == state.live
         return state.running and same and self._tree.intact(state.wanted)
 
+    def proven(self, state: State) -> bool:
+        """Tell whether what is wanted is what was proven last.
+
+        What was edited by hand and loaded answers with the same id as what a run has mended since:
+        a run that was killed before its reload was proven leaves that unproven.
+        """
+        return self._tree.proven() == state.wanted
+
     def drift(self, state: State, rows: Sequence[Row], files: Sequence[File] = ()) -> list[str]:
         """Say where disk, process and listeners differ from one another.
 
@@ -117,6 +125,8 @@ class Survey:
             told.append("no listener tells which generation is live")
         if state.live and state.disk and state.live != state.disk:
             told.append(f"generation {state.live} is live, while {state.disk} is on disk")
+        if self.holds(state) and not self.proven(state):
+            told.append(f"generation {state.wanted} is live and not proven: a run was killed")
         return told + [row.fault for row in rows if row.fault]
 
     def _edited(self, state: State, files: Sequence[File]) -> str:

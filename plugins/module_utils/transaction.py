@@ -114,7 +114,7 @@ class Transaction:
         holds = self._survey.holds(state)
         serving = expectation if holds else self._survey.expectation(state.live)
         rows = self._prover.prove(state.live, serving) if state.live and serving else []
-        if holds and not _faults(rows):
+        if holds and not _faults(rows) and self._survey.proven(state):
             return self._mind_instance(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state, proof=rows if holds else [])
         outcome.drift = self._survey.drift(state, rows, complete)
@@ -135,7 +135,8 @@ class Transaction:
         self._test(self._tree.path(state.wanted), state)
         self._restart_needed(expectation, state)
         self._refuse_stopped(state)
-        changed = name == CURRENT or not holds or bool(_faults(rows))
+        unproven = bool(_faults(rows)) or not self._survey.proven(state)
+        changed = name == CURRENT or not holds or unproven
         outcome = Outcome(changed, state, proof=rows)
         outcome.drift = self._survey.drift(state, rows)
         outcome.diff = self._step(state)
@@ -175,7 +176,7 @@ class Transaction:
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
-            if not _faults(rows):
+            if not _faults(rows) and self._survey.proven(state):
                 return self._remember(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state)
         outcome.drift = self._survey.drift(state, rows, files)
@@ -190,7 +191,7 @@ class Transaction:
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
-            if not _faults(rows) and name != CURRENT:
+            if not _faults(rows) and name != CURRENT and self._survey.proven(state):
                 return self._remember(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state)
         outcome.drift = self._survey.drift(state, rows)

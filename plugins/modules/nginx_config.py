@@ -111,7 +111,7 @@ options:
   methods:
     description:
       - gRPC methods whose fallback is forced on every listener, C(/package.Service/Method).
-        Give one for each location of the configuration.
+        Give every one that is known, and one more for each other location of the configuration.
     type: list
     elements: str
     required: true
@@ -171,7 +171,7 @@ action:
   type: str
   sample: reloaded
 proof:
-  description: One row for each listener.
+  description: One row for each listener; after a failure those up to the first with a fault.
   returned: always
   type: list
   elements: dict

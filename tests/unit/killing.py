@@ -1,4 +1,7 @@
-"""Runs that are cut short: every system call is counted, and one of them is fatal or fails."""
+"""Runs that are cut short: every system call is counted, and one of them is fatal or fails.
+
+Those that write bytes are not: what they write to is swept as long as its name is not sealed.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,31 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import generation
 
 
 class Killed(BaseException):
     """The process was killed here: nothing that handles exceptions may handle this."""
 
 
-CALLS = ("open", "mkdir", "fchmod", "chmod", "fsync", "rename", "symlink", "unlink", "rmdir")
+CALLS: tuple[tuple[Any, str], ...] = (
+    *(
+        (os, name)
+        for name in (
+            "open",
+            "mkdir",
+            "fchmod",
+            "chmod",
+            "fsync",
+            "rename",
+            "symlink",
+            "unlink",
+            "rmdir",
+        )
+    ),
+    (generation, "exchange"),
+)
+"""Every call that changes something on disk, and where it is looked up."""
 
 
 @contextmanager
@@ -47,8 +68,8 @@ def failing_at(number: int, times: int = 1) -> Iterator[list[str]]:
 def _counted(before: Callable[[list[str]], None]) -> Iterator[list[str]]:
     made: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        for name in CALLS:
-            real = getattr(os, name)
+        for place, name in CALLS:
+            real = getattr(place, name)
 
             def counted(
                 *given: Any, _real: Callable[..., Any] = real, _name: str = name, **named: Any
@@ -57,5 +78,5 @@ def _counted(before: Callable[[list[str]], None]) -> Iterator[list[str]]:
                 made.append(_name)
                 return _real(*given, **named)
 
-            patch.setattr(os, name, counted)
+            patch.setattr(place, name, counted)
         yield made

@@ -51,6 +51,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 GRPC = {"content-type": "application/grpc"}
 GIVES_UP_S = 2.5
 """Nginx tries a bind five times, half a second apart."""
+DIED = r"process (\d+) exited with fatal code"
 STOPPED = "the master process is stopped: let it go on."
 WINDOW_S = 0.1
 """Nginx starts its new workers so long before it tells the old ones to stop accepting."""
@@ -83,12 +84,14 @@ class Faults:
 
     :ivar taken: ports that another program holds.
     :ivar stopped_master: signals are accepted and not acted on (SIGSTOP).
+    :ivar deaf: signals are accepted and lost.
     :ivar lingering: old workers go on accepting, and answer nothing.
     :ivar silent: listeners that accept and answer nothing that is HTTP/2.
     """
 
     taken: set[int] = field(default_factory=set)
     stopped_master: bool = False
+    deaf: bool = False
     lingering: bool = False
     silent: bool = False
 
@@ -208,8 +211,8 @@ class ModelNginx:
         self._advance()
         if self.live is None:
             return False, "the unit is not active"
-        if self.faults.stopped_master:
-            self._owed = True
+        if self.faults.stopped_master or self.faults.deaf:
+            self._owed = self._owed or self.faults.stopped_master
             return True, ""
         wanted = self._read()
         if wanted is None or "unstartable" in wanted.words:
@@ -261,7 +264,7 @@ class ModelNginx:
         return not self.running() or any(
             "still could not bind()" in line
             or ("[emerg]" in line and "bind() to" not in line)
-            or "exited with fatal code" in line
+            or any(int(pid) not in before for pid in re.findall(DIED, line))
             for line in self.log_since(mark)
         )
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import (
+    generation as generation_module,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     GENERATION_FILE,
     ID_PATTERN,
@@ -632,19 +635,48 @@ def mended(tree: Tree) -> None:
     live(tree, SOME)
 
 
+def mended_in_place(tree: Tree) -> None:
+    """Restage the current generation, which was edited by hand."""
+    tree.sweep()
+    live(tree, OTHER)
+
+
 def rejected(tree: Tree) -> None:
     """Stage and remove, as a run does whose candidate nginx refuses."""
     tree.sweep()
     tree.remove(tree.stage(THIRD))
 
 
-@pytest.mark.parametrize("work", [first, mended, rejected])
+@pytest.fixture(params=[True, False], ids=["exchange", "no exchange"])
+def exchanging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the file system knows how to exchange two directories."""
+    if not request.param:
+        monkeypatch.setattr(generation_module, "exchange", lambda _one, _other: False)
+    return bool(request.param)
+
+
+@pytest.mark.parametrize(
+    ("work", "edited", "wanted"),
+    [
+        (first, None, THIRD),
+        (mended, SOME, SOME),
+        (mended_in_place, OTHER, OTHER),
+        (rejected, None, OTHER),
+    ],
+)
 def test_killed_at_any_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[Tree], None]
+    tmp_path: Path,
+    exchanging: bool,
+    work: Callable[[Tree], None],
+    edited: list[File] | None,
+    wanted: list[File],
 ) -> None:
-    """After a death at any system call: whole generations, a whole current, and it heals."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-    swept = 0
+    """After a death at any system call: whole generations, a whole current, and it heals.
+
+    Where nothing can be exchanged, one that was edited is away for the moment between two renames.
+    """
+    swept, gone = 0, 0
+    places: set[str] = set()
     ended = False
     for number in range(1000):
         tree = Tree(str(tmp_path / str(number)))
@@ -652,36 +684,45 @@ def test_killed_at_any_point(
             live(tree, SOME)
             before = live(tree, OTHER)
             tree.note_proven(before)
-        broken = {identity(SOME)} if work is mended else set()
-        for name in broken:
-            (tree.path(name) / "nginx.conf").write_bytes(b"by hand")
+        broken = identity(edited) if edited else ""
+        if edited:
+            (tree.path(broken) / "nginx.conf").write_bytes(b"by hand")
         with killed_at(number) as made, suppress(Killed):
             with tree.lock():
                 work(tree)
             ended = True
+        places |= set(made)
         after = Tree(str(tree.root))
-        wanted = identity(SOME if work is mended else THIRD)
-        assert after.current() in {before, wanted}, f"killed after {made}"
-        assert after.proven() in {before, after.current()}, f"killed after {made}"
-        assert after.intact(after.current() or ""), f"killed after {made}"
+        if edited and not exchanging and not after.path(broken).exists():
+            gone += 1
+            assert made[-1] in {"rename", "open", "unlink", "rmdir"}, made
+        else:
+            assert after.current() in {before, identity(wanted)}, f"killed after {made}"
+            assert after.proven() in {before, after.current()}, f"killed after {made}"
+        assert after.previous() in {None, before}, f"killed after {made}"
         for name in after.generations():
-            assert after.intact(name) or name in broken, f"{name} is half after {made}"
+            by_hand = (after.path(name) / "nginx.conf").read_bytes() == b"by hand"
+            whole = after.intact(name) or (name == broken and by_hand)
+            assert whole, f"{name} is half after {made}"
         with after.lock():
             swept += bool(after.sweep())
             left = {path.name for path in after.generations_dir.iterdir()}
             assert left == set(after.generations()), f"left over after {made}"
             beside = {path.name for path in after.root.iterdir()}
             links = {".lock", "current", "generations", "proven"}
-            assert beside == links, f"left over after {made}"
+            assert beside - {"previous"} == links, f"left over after {made}"
             work(after)
             assert after.sweep() == []
             assert all(after.intact(name) for name in after.generations())
-            assert after.current() == (before if work is rejected else wanted)
+            assert after.current() == identity(wanted)
+            assert after.previous() == (before if work is first else None)
         if ended:
             break
     assert ended
     assert swept > 3
-    assert {"rename", "fsync", "open", "mkdir"} <= set(made)
+    assert {"rename", "fsync", "open", "mkdir"} <= places
+    assert ("exchange" in places) is bool(edited)
+    assert bool(gone) is bool(edited and not exchanging)
 
 
 def test_sweep_names_what_it_removed(tree: Tree) -> None:

@@ -20,6 +20,8 @@ OPENING = "2026/11/22 17:00:00 [notice] 7#7: signal 1 (SIGHUP) received, reconfi
 BIND = "[emerg] 7#7: bind() to 0.0.0.0:11800 failed (98: Address already in use)"
 GIVEN_UP = "[emerg] 7#7: still could not bind()"
 MISSING = '[emerg] 7#7: cannot load certificate "/x": BIO_new_file() failed'
+DIED = "[alert] 7#7: worker process 31 exited with fatal code 2 and cannot be respawned"
+CRASHED = "[alert] 7#7: worker process 31 exited on signal 11 (core dumped)"
 AT = "2026/11/22 17:00:01 "
 
 
@@ -211,20 +213,26 @@ def test_journal_where_the_log_is_silent(instance: SystemdInstance, commands: Co
         ([AT + MISSING], True),
         ([AT + "[error] 7#7: *1 connect() failed (111: Connection refused)"], False),
         ([AT + "[warn] 7#7: conflicting server name"], False),
+        ([AT + DIED], True),
+        ([AT + CRASHED], True),
+        ([AT + DIED.replace("process 31", "process 11")], False),
+        ([AT + CRASHED.replace("process 31", "process 12")], False),
+        ([AT + DIED.replace("process 31", "process 11"), AT + CRASHED], True),
+        ([AT + "[notice] 7#7: worker process 31 exited with code 0"], False),
     ],
 )
 def test_given_up(instance: SystemdInstance, lines: Sequence[str], given_up: bool) -> None:
-    """Nginx has given up when it says so; a bind that failed is tried again."""
+    """Nginx has given up when it says so, or when a new worker dies; a bind is tried again."""
     write(instance, AT + GIVEN_UP)
     mark = instance.mark()
     write(instance, *lines)
-    assert instance.given_up(mark) is given_up
+    assert instance.given_up(mark, {11, 12}) is given_up
 
 
 def test_given_up_when_dead(instance: SystemdInstance, commands: Commands) -> None:
     """An instance that runs no more has given up, whatever its log says."""
     commands.active = "failed"
-    assert instance.given_up(instance.mark()) is True
+    assert instance.given_up(instance.mark(), set()) is True
 
 
 # The workers

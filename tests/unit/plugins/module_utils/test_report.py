@@ -18,6 +18,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import
     only_a_restart,
     verdict,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,11 +189,13 @@ def test_an_error_without_more() -> None:
 
 def test_an_outcome_without_more() -> None:
     """No action, no swap, no alerts; and no list is shared with another one."""
-    one, other = Outcome(False, "a", None), Outcome(False, "a", None)
+    state = State("3f9c1a20b7e4", "0f00ba400f00", None, True, "0f00ba400f00")
+    one, other = Outcome(False, state), Outcome(False, state)
+    assert (one.generation, one.previous) == ("3f9c1a20b7e4", "0f00ba400f00")
     assert (one.action, one.proven_ms, one.tested) == ("none", None, True)
-    assert (one.proof, one.diff, one.repaired, one.alerts) == ([], [], [], [])
-    one.alerts.append("x")
-    assert other.alerts == []
+    for name in ("proof", "diff", "drift", "repaired", "alerts"):
+        getattr(one, name).append("x")
+        assert getattr(other, name) == []
 
 
 # The difference

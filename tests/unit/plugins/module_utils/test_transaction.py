@@ -27,6 +27,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 from tests.unit.killing import Killed, failing_at, killed_at
 from tests.unit.model_nginx import (
     METHODS,
+    STOPPED,
     WINDOW_S,
     ModelNginx,
     complete,
@@ -224,7 +225,7 @@ def test_dead_instance_is_started(serving: ModelNginx) -> None:
     serving.die()
     outcome = serving.transaction().run(OLD, PLAIN)
     assert (outcome.changed, outcome.action, serving.live_id) == (True, "started", OLD_ID)
-    assert outcome.proven_ms is None
+    assert outcome.proven_ms is not None
 
 
 def test_killed_after_the_swap(serving: ModelNginx) -> None:
@@ -234,7 +235,7 @@ def test_killed_after_the_swap(serving: ModelNginx) -> None:
     assert (serving.tree.current(), serving.live_id) == (NEW_ID, OLD_ID)
     outcome = serving.transaction().run(NEW, PLAIN)
     assert (outcome.changed, outcome.action, serving.live_id) == (True, "reloaded", NEW_ID)
-    assert outcome.proven_ms is None
+    assert outcome.proven_ms is not None
 
 
 def test_edited_by_hand(serving: ModelNginx) -> None:
@@ -539,21 +540,32 @@ def test_bind_given_up(serving: ModelNginx) -> None:
     assert "another program holds 0.0.0.0:11801" in error.message
     assert any("still could not bind()" in line for line in error.nginx_log)
     assert 2.5 <= serving.now - began < 3.5
-    assert [row.fault is None for row in error.proof] == [False, False]
+    assert [row.fault is None for row in error.proof] == [False]
 
 
 def test_a_reload_that_lies(serving: ModelNginx) -> None:
-    """A master that acts on no signal is waited for to the end of the time, and no longer."""
-    serving.faults.stopped_master = True
+    """A master that hears nothing is waited for to the end of the time, and no longer."""
+    serving.faults.deaf = True
     began = serving.now
     error = failing(serving, NEW)
     rolled_back(serving, error)
     assert error.reason == "not_live"
-    assert "is its master process stopped?" in error.message
+    assert "nginx wrote nothing of weight to its log" in error.message
     assert error.nginx_log == []
     assert 20 <= serving.now - began < 20.5
+
+
+def test_a_master_that_is_stopped(serving: ModelNginx) -> None:
+    """A master that can act on nothing is told nothing: refused before anything is touched."""
+    serving.faults.stopped_master = True
+    began = serving.now
+    error = untouched(serving, lambda: failing(serving, NEW))
+    assert error.reason == "not_live"
+    assert error.message == (f"{STOPPED} Nothing was changed; generation {OLD_ID} is still live.")
+    assert serving.now == began
     serving.continued()
     assert serving.live_id == OLD_ID
+    assert serving.transaction().run(NEW, PLAIN).action == "reloaded"
 
 
 def test_given_up_for_another_reason(serving: ModelNginx) -> None:
@@ -792,13 +804,17 @@ def test_a_way_back_that_cannot_be_proven_is_taken(
 
 
 def test_live_is_asked_where_disk_and_wanted_say_nothing(serving: ModelNginx) -> None:
-    """What is live is asked on the listeners of the proven one, then the disk's, then wanted."""
+    """What is live is asked wherever a generation on disk listens, and where the wanted would."""
     elsewhere = expecting(Listener("0.0.0.0", 11802))
     serving.tree.swap(serving.tree.stage(complete(NEW, BOTH)))
     assert serving.transaction().check(OLD, elsewhere).previous == id_of(NEW, BOTH)
     error = failing(serving, REFUSED, elsewhere)
     assert error.generation == OLD_ID
     serving.tree.proven_link.unlink()
+    assert failing(serving, REFUSED, elsewhere).generation == OLD_ID
+    # On disk no generation tells any more where it listens.
+    for generation in serving.tree.generations():
+        (serving.tree.path(generation) / PROOF_FILE).unlink()
     assert failing(serving, REFUSED, elsewhere).generation is None
     assert failing(serving, REFUSED, PLAIN).generation == OLD_ID
 

@@ -44,7 +44,7 @@ EXPECTATIONS = st.sampled_from(
 RIGHT, BAD = ("a", "b", "key-a", "key-b"), ("refused", "wrong-fallback", "unstartable")
 WORDS = st.sampled_from(RIGHT + BAD)
 SETTINGS = st.builds(Settings, allow_restart=st.booleans(), keep=st.integers(0, 4))
-NOTHING_TOUCHED = {"rejected", "restart_needed"}
+NOTHING_TOUCHED = {"rejected", "restart_needed", "not_live"}
 AFTER_THE_SWAP = {"not_live", "fallback", "not_started", "unproven", "restart_needed"}
 
 
@@ -243,6 +243,7 @@ class Runs(RuleBasedStateMachine):
             assert tree.proven() == proven
             if set(verbs) <= {"test"}:
                 assert ended.reason in NOTHING_TOUCHED
+                assert (ended.reason == "not_live") is nginx.faults.stopped_master
                 assert (tree.current(), nginx.answers()) == (disk, live)
                 assert ended.rolled_back is False
             else:
@@ -262,7 +263,7 @@ class Runs(RuleBasedStateMachine):
         assert tree.intact(wanted)
         assert before & {None, *tree.generations()}
         assert proven in {None, *tree.generations()}
-        assert (ended.proven_ms is None) is (disk == wanted)
+        assert (ended.proven_ms is None) is (ended.action == "none")
         assert ("it was replaced." in ended.alerts) is (nginx.outdated() is not None)
         if ended.action == "none":
             assert (verbs, disk, wanted in live) == ([], wanted, True)

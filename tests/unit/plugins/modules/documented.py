@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +13,23 @@ from ansible.module_utils.testing import patch_module_args
 
 # What Ansible itself puts into every result.
 ANSIBLES = {"changed", "failed", "msg", "exception", "invocation", "warnings", "diff"}
+
+
+COLLECTION = "ansible_collections.skywalking.oap_proxy"
+
+
+def options(documentation: str) -> dict[str, Any]:
+    """Return the options that a DOCUMENTATION describes, those of its fragments with them."""
+    documented = yaml.safe_load(documentation)
+    found = dict(documented.get("options", {}))
+    for fragment in documented.get("extends_documentation_fragment", ()):
+        name, _dot, section = fragment.removeprefix("skywalking.oap_proxy.").partition(".")
+        module = importlib.import_module(f"{COLLECTION}.plugins.doc_fragments.{name}")
+        shared = getattr(module.ModuleDocFragment, section.upper() or "DOCUMENTATION")
+        described = yaml.safe_load(shared)["options"]
+        assert not found.keys() & described.keys(), f"described twice, in {fragment} too"
+        found.update(described)
+    return found
 
 
 def specification(documented: Mapping[str, Any]) -> dict[str, Any]:

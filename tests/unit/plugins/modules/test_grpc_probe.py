@@ -16,6 +16,7 @@ from tests.unit.h2_server import HEADERS, Peer, Request, StagedServer
 from tests.unit.inventories import authority, server
 from tests.unit.plugins.modules.documented import (
     ANSIBLES,
+    options,
     returned,
     run,
     specification,
@@ -63,7 +64,7 @@ def test_arguments_are_documented() -> None:
     """The specification is what the documentation says."""
     documented = yaml.safe_load(grpc_probe.DOCUMENTATION)
     assert documented["module"] == "grpc_probe"
-    assert specification(documented["options"]) == without_no_log(grpc_probe.ARGUMENTS)
+    assert specification(options(grpc_probe.DOCUMENTATION)) == without_no_log(grpc_probe.ARGUMENTS)
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

@@ -38,6 +38,7 @@ from tests.unit.model_nginx import (
 )
 from tests.unit.plugins.modules.documented import (
     ANSIBLES,
+    options,
     returned,
     run,
     specification,
@@ -99,7 +100,9 @@ def test_arguments_are_documented() -> None:
     """The specification is what the documentation says."""
     documented = yaml.safe_load(nginx_config.DOCUMENTATION)
     assert documented["module"] == "nginx_config"
-    assert specification(documented["options"]) == without_no_log(nginx_config.ARGUMENTS)
+    assert specification(options(nginx_config.DOCUMENTATION)) == without_no_log(
+        nginx_config.ARGUMENTS
+    )
 
 
 def test_reasons_are_documented() -> None:
@@ -269,7 +272,10 @@ def test_a_bare_host_is_refused(
     name = lack(nginx, given, monkeypatch, lacking)
     result = run(nginx_config.main, capsys, given)
     assert (result["failed"], result["reason"]) == (True, "rejected")
-    assert result["msg"] == f"{name} is missing on the host; nothing was changed."
+    assert result["msg"] == (
+        f"{name} is missing on the host: install it, or give the right path in instance. "
+        "Nothing was changed."
+    )
     assert set(result) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
     assert (nginx.verbs(), nginx.tree.root.exists()) == ([], False)
 

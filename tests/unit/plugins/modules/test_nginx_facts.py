@@ -12,6 +12,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_facts
 
 from tests.unit.plugins.modules.documented import (
     ANSIBLES,
+    options,
     returned,
     run,
     specification,
@@ -56,7 +57,9 @@ def test_arguments_are_documented() -> None:
     """The specification is what the documentation says."""
     documented = yaml.safe_load(nginx_facts.DOCUMENTATION)
     assert documented["module"] == "nginx_facts"
-    assert specification(documented["options"]) == without_no_log(nginx_facts.ARGUMENTS)
+    assert specification(options(nginx_facts.DOCUMENTATION)) == without_no_log(
+        nginx_facts.ARGUMENTS
+    )
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
