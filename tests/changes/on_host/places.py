@@ -66,7 +66,7 @@ class Places:
             os.write(self.tell, name.encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def command(self, command: list[str]) -> tuple[int, str, str]:
+    def command(self, command: list[str], **_ansibles: bool) -> tuple[int, str, str]:
         """Run a command to the instance."""
         name = " ".join(Path(part).name for part in command[:2])
         if command[1] in QUESTIONS or command[0] == "journalctl":

@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,11 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation im
     identity,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import SystemdInstance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+    Run,
+    SystemdInstance,
+    from_options,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     PROOF_FILE,
     Dial,
@@ -50,8 +53,6 @@ SNIPPET = "server.d/90-snippet.conf"
 KEEP = 2
 _INCLUDE = re.compile(r"^\s*include ([^;]+);$", re.MULTILINE)
 _ROOM = "# room for a snippet"
-
-Command = Callable[[list[str]], tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Proxy:
         kept: dict[str, Any] = json.loads((BASES / f"{self.name}.json").read_text())
         return kept
 
-    def transaction(self, command: Command | None = None, dial: Dial = Connection) -> Transaction:
+    def transaction(self, command: Run | None = None, dial: Dial = Connection) -> Transaction:
         """Return a transaction as the module makes one."""
         instance = self.instance(command)
         return Transaction(self.tree, instance, Prover(dial=dial), Settings(keep=KEEP))
@@ -181,9 +182,10 @@ class Proxy:
         """Return the worker processes that accept connections."""
         return self.instance().workers()
 
-    def instance(self, command: Command | None = None) -> SystemdInstance:
+    def instance(self, command: Run | None = None) -> SystemdInstance:
         """Return its unit as the module sees it."""
-        return SystemdInstance(self.name, NGINX, f"/var/log/{self.name}/error.log", command or run)
+        options = {"kind": "systemd", "name": self.name, "binary": NGINX}
+        return from_options({**options, "error_log": None, "runtime": None}, command or run)
 
     def left(self) -> list[str]:
         """Return what is neither a generation, nor a link to one, nor the lock."""
@@ -193,7 +195,7 @@ class Proxy:
         )
 
 
-def run(command: list[str]) -> tuple[int, str, str]:
+def run(command: list[str], **_ansibles: bool) -> tuple[int, str, str]:
     """Run a command as the module does."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
