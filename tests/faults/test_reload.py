@@ -97,8 +97,8 @@ FAULTS = [
         ("Too many open files",),
         log="24: Too many open files",
         rolled_back=True,
-        to_master="prlimit --pid $MASTER --nofile=16:524288",
-        from_master="prlimit --pid $MASTER --nofile=524288:524288",
+        to_master="prlimit --pid $MASTER --nofile=16:",
+        from_master="prlimit --pid $MASTER --nofile=$(prlimit --pid $MASTER --nofile -no HARD):",
     ),
     Fault(
         "workers that end at their start",
