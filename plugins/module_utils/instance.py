@@ -11,12 +11,16 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
-Run = Callable[[list[str]], tuple[int, str, str]]
-"""Runs a command, returns its exit status, standard output and standard error."""
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import transient
+
+Run = Callable[..., tuple[int, str, str]]
+"""AnsibleModule.run_command: returns a command's exit status, standard output and error."""
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
@@ -57,6 +61,9 @@ class Instance(Protocol):
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """Test a configuration with the binary that will run it; return verdict and words."""
+
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """Run a configuration apart from what serves; see :class:`rehearsal.Rehearsing`."""
 
     def start(self) -> tuple[bool, str]:
         """Start the instance; return success and what was said."""
@@ -107,18 +114,27 @@ class SystemdInstance:
     :param unit: name of the unit.
     :param binary: path of the nginx binary.
     :param error_log: path of the instance's error log.
+    :param runtime: its runtime directory.
     :param run: how to run a command.
     """
 
-    def __init__(self, unit: str, binary: str, error_log: str, run: Run) -> None:
+    def __init__(self, unit: str, binary: str, error_log: str, runtime: str, run: Run) -> None:
         self.unit = unit
         self.binary = binary
         self.error_log = Path(error_log)
+        self.runtime = Path(runtime)
         self._run = run
+
+    def _call(self, *command: str) -> tuple[int, str, str]:
+        """Run a command; one that cannot be run has failed, and ends nothing half-way."""
+        try:
+            return self._run(list(command), handle_exceptions=False)
+        except OSError as error:
+            return 127, "", f"cannot run {command[0]}: {error.strerror}"
 
     def _properties(self) -> dict[str, str]:
         wanted = "ActiveState,MainPID,LoadState,DropInPaths"
-        _status, out, _error = self._run(["systemctl", "show", "--property", wanted, self.unit])
+        _status, out, _error = self._call("systemctl", "show", "--property", wanted, self.unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def running(self) -> bool:
@@ -127,11 +143,18 @@ class SystemdInstance:
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`Instance`."""
-        status, out, error = self._run([self.binary, "-t", "-q", "-c", str(configuration)])
+        status, out, error = self._call(self.binary, "-t", "-q", "-c", str(configuration))
         return status == 0, (error or out).strip()
 
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """See :class:`Instance`."""
+        command = [self.binary, "-c", str(configuration)]
+        return transient(
+            self.unit, command, self.error_log, self.runtime, lambda words: self._call(*words)
+        )
+
     def _systemctl(self, verb: str) -> tuple[bool, str]:
-        status, out, error = self._run(["systemctl", verb, self.unit])
+        status, out, error = self._call("systemctl", verb, self.unit)
         return status == 0, (error or out).strip()
 
     def start(self) -> tuple[bool, str]:
@@ -146,8 +169,7 @@ class SystemdInstance:
         if done and self.running():
             return True, words
         reasons = [line for line in self._journal(mark) if _REFUSED.search(line)]
-        first = words.partition("\n")[0]
-        return False, f"systemd says: {'; '.join([first, *reasons][-2:]).strip('; .')}."
+        return False, f"systemd says: {reasons[-1].rstrip('.')}." if reasons else words
 
     def stop(self) -> None:
         """See :class:`Instance`."""
@@ -162,7 +184,7 @@ class SystemdInstance:
 
         Ended by TERM: with QUIT the ports would be closed for as long as streams are held.
         """
-        self._run(["systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit])
+        self._call("systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit)
         self._systemctl("reset-failed")
         return self._started("restart")
 
@@ -259,11 +281,11 @@ class SystemdInstance:
 
         Where the clock was set back, lines of long ago are dated later than the mark.
         """
-        self._run(["journalctl", "--sync"])
+        self._call("journalctl", "--sync")
         since = f"--since=@{int(mark.clock)}"
         kind = "--output=short-monotonic"
-        _status, out, _error = self._run(
-            ["journalctl", "--quiet", "--no-pager", kind, since, "-u", self.unit]
+        _status, out, _error = self._call(
+            "journalctl", "--quiet", "--no-pager", kind, since, "-u", self.unit
         )
         told = map(_JOURNAL.match, out.splitlines())
         return [line[2] for line in told if line and float(line[1]) >= mark.monotonic]
@@ -338,6 +360,7 @@ def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
         unit=name,
         binary=options["binary"] or "",
         error_log=options["error_log"] or f"/var/log/{name}/error.log",
+        runtime=options.get("runtime") or f"/run/{name}",
         run=run,
     )
 

@@ -25,9 +25,8 @@ class State:
 
     :ivar wanted: id of the generation that is to be live.
     :ivar disk: id that ``current`` points to.
-    :ivar live: id that the running nginx answers with.
+    :ivar live: id that the listeners answer with.
     :ivar before: what to go back to: the last proven generation, else the live, else the disk's.
-    :ivar outside: id that something answers with though the instance does not run.
     """
 
     wanted: str
@@ -35,7 +34,6 @@ class State:
     live: str | None
     running: bool
     before: str | None
-    outside: str | None = None
 
 
 class Survey:
@@ -59,20 +57,10 @@ class Survey:
         self._tree.refuse_strangers()
         disk, proven = self._tree.current(), self._tree.proven()
         running = self._instance.running()
-        live = self.live(expectation) if running else None
-        outside = None if running else self._answered()
-        if outside and self._instance.running():
-            # It was about to start when it was asked.
-            running, live, outside = True, outside, None
+        live = self.live(expectation)
         known = self._tree.generations()
         before = next((one for one in (proven, live, disk) if one in known), None)
-        return State(wanted, disk, live, running, before, outside)
-
-    def _answered(self) -> str | None:
-        """Ask what answers where the generations listen that the links lead to."""
-        names = dict.fromkeys((self._tree.current(), self._tree.proven()))
-        places = filter(None, map(self.expectation, names))
-        return next(filter(None, map(self._prover.live, places)), None)
+        return State(wanted, disk, live, running, before)
 
     def live(self, expectation: Expectation | None = None) -> str | None:
         """Ask what is live, where what was proven last listens, the disk's, and any other.
@@ -133,6 +121,8 @@ class Survey:
             told.append(f"generation {state.disk} was edited since it was sealed{names}")
         if state.disk and not state.running:
             told.append("nginx does not run")
+        if state.live and not state.running:
+            told.append(f"another nginx answers with generation {state.live}")
         if state.running and state.live is None:
             told.append("no listener tells which generation is live")
         if state.live and state.disk and state.live != state.disk:

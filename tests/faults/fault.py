@@ -38,6 +38,8 @@ class Fault:
     log: str = ""
     """A part of a line of nginx's own."""
     rolled_back: bool = False
+    unchanged: str = "Nothing was changed"
+    """What the message says where it was not rolled back."""
     lossless: bool = True
     """Whether the new configuration never served."""
     first: Settings = field(default_factory=dict)
@@ -158,11 +160,7 @@ def _is_green(proxy: Site, run: Run, load: Load, live: str) -> None:
 
 def _is_refused(proxy: Site, fault: Fault, run: Run, live: str) -> None:
     failure = run.failure()
-    end = (
-        f"Rolled back: generation {live} is live again"
-        if fault.rolled_back
-        else "Nothing was changed"
-    )
+    end = f"Rolled back: generation {live} is live again" if fault.rolled_back else fault.unchanged
     if fault.reason == PREFLIGHT:
         assert "reason" not in failure.result, failure.result
         for part in (*fault.says, end):

@@ -29,6 +29,7 @@ READ_ONLY = Fault(
     CHANGE,
     "rejected",
     (f"cannot write below {ROOT}", "Read-only file system", "is still live", *ROOM),
+    unchanged="What was live was not touched",
     cause=f"mount --bind {ROOT} {ROOT}\nmount -o remount,ro,bind {ROOT}",
     mend=f"umount {ROOT}",
     plain=None,

@@ -24,7 +24,7 @@ def test_what_a_false_green_is() -> None:
     right = replace(TAKEN, fault="none", plain=replace(FALSE, serves="new"))
     refused = replace(TAKEN, fault="syntax", plain=replace(FALSE, test=1, reload=1))
     rows = [TAKEN, right, refused, replace(TAKEN, fault="unit edited", plain=None)]
-    assert count(rows) == "Of 2 greens of nginx -t and reload 1 were false."
+    assert count(rows) == "The plain way reported success 2 times; 1 of them were false."
 
 
 def test_versions_that_say_the_same_share_a_line() -> None:

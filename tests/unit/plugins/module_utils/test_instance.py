@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -31,15 +32,19 @@ class Commands:
 
     def __init__(self) -> None:
         self.made: list[list[str]] = []
+        self.missing: set[str] = set()
         self.active = "active"
         self.pid = os.getpid()
         self.status = 0
         self.journal = ""
         self.drop_ins = ""
 
-    def __call__(self, command: list[str]) -> tuple[int, str, str]:
-        """Run a command."""
+    def __call__(self, command: list[str], handle_exceptions: bool = True) -> tuple[int, str, str]:
+        """Run a command. AnsibleModule's ends the module where one is not there, if it may."""
+        assert not handle_exceptions
         self.made.append(command)
+        if command[0] in self.missing:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         if command[:2] == ["systemctl", "show"]:
             told = f"LoadState=loaded\nActiveState={self.active}\nMainPID={self.pid}\n"
             return 0, f"{told}DropInPaths={self.drop_ins}\n", ""
@@ -104,7 +109,6 @@ def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> No
     """Start, reload and restart tell whether systemd took them; a failed unit starts again."""
     commands.status = status
     words = "said on stderr" if status else "said on stdout"
-    refusal = "systemd says: said on stderr." if status else words
     ended = ["kill", "--kill-who=main", "--signal=TERM"]
     for verb, expected in (
         ("start", [["reset-failed"], ["start"]]),
@@ -112,8 +116,7 @@ def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> No
         ("reload", [["reload"]]),
     ):
         commands.made.clear()
-        told = words if verb == "reload" else refusal
-        assert getattr(instance, verb)() == (status == 0, told)
+        assert getattr(instance, verb)() == (status == 0, words)
         given = [["systemctl", *words, "oap-proxy"] for words in expected]
         assert commands.made[: len(given)] == given
     commands.made.clear()
@@ -154,6 +157,18 @@ def test_a_log_without_room(
     monkeypatch.setattr(instance, "outdated", lambda: None)
     said = [f"the file system of {instance.error_log.parent} is full"] if told else []
     assert [one.partition(":")[0] for one in instance.troubles()] == said
+
+
+def test_a_command_that_is_not_there(instance: SystemdInstance, commands: Commands) -> None:
+    """It has failed, with words that say so, and ends no run half-way."""
+    commands.missing = {"systemctl", "journalctl", "/opt/nginx"}
+    told = "cannot run systemctl: No such file or directory"
+    assert instance.start() == instance.reload() == instance.restart() == (False, told)
+    accepted, words = instance.test(Path("/x/nginx.conf"))
+    assert (accepted, words) == (False, "cannot run /opt/nginx: No such file or directory")
+    assert (instance.running(), instance.workers(), instance.stopped()) == (False, set(), None)
+    assert instance.log_since(instance.mark()) == []
+    instance.stop()
 
 
 # The log
