@@ -69,7 +69,10 @@ def denied(proxy: Site) -> Iterator[None]:
 def test_workers_that_may_not_connect(proxy: Site, story: Story) -> None:
     """The configuration is live and no OAP is reached: told with each OAP and the kernel's word."""
     live = proxy.have_usual()
-    says = [f"{oap.name}: connect() failed ({DENIED})" for oap in proxy.lab.of_kind("oap")]
+    says = [
+        f"{oap.name}: connect() to {oap.address}:{PORT} failed ({DENIED})"
+        for oap in proxy.lab.of_kind("oap")
+    ]
     with denied(proxy):
         told = plainly(proxy)
         for _time in range(2):

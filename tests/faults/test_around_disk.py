@@ -23,7 +23,7 @@ cp -a /root/tree/. {ROOT}/
 BACK = f"umount {ROOT}\nrm -r /root/tree"
 # The directory, subdirectories and files of the next generation, and nothing beyond.
 INODES = f"$(($(df --output=iused {ROOT} | tail -n 1) + $(find {ROOT}/current/ | wc -l)))"
-BYTES = f"$(df --output=used -k {ROOT} | tail -n 1)k"
+BYTES = f"$(($(df --output=used -k {ROOT} | tail -n 1)))k"
 READ_ONLY = Fault(
     "tree read-only",
     CHANGE,
@@ -48,7 +48,18 @@ def logs_full(unit: str) -> str:
 
 def logs_back(unit: str) -> str:
     """Return the lines of sh that end that."""
-    return f"umount --lazy /var/log/{unit}\nsystemctl restart {unit}\n"
+    restart = f"systemctl restart {unit}\n" if unit == UNIT else ""
+    return f"umount --lazy /var/log/{unit}\n{restart}"
+
+
+def leave_alone(proxy: Site) -> None:
+    """Have the usual generation on disk alone: then what is wanted must be staged."""
+    live = proxy.have_usual()
+    proxy.machine.run(
+        "find", f"{ROOT}/generations", "-mindepth", "1", "-maxdepth", "1",
+        "-not", "-name", live, "-exec", "rm", "-r", "{}", "+",
+    )  # fmt: skip
+    proxy.machine.run("rm", "-f", f"{ROOT}/previous")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,7 @@ def logs_back(unit: str) -> str:
 )
 def test_row(proxy: Site, story: Story, fault: Fault) -> None:
     """Refused, nothing lost, nothing left behind; the same again, and healed when there is room."""
+    leave_alone(proxy)
     undergo(proxy, story, fault)
 
 

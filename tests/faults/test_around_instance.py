@@ -182,7 +182,7 @@ def test_by_hand_with_our_tree(proxy: Site, story: Story, change: bool) -> None:
     live = proxy.have_usual()
     with by_hand(proxy.machine, f"{ROOT}/current/nginx.conf", f"/run/{UNIT}/nginx.pid"):
         assert proxy.generation() == live
-        says = (f"generation {live} is live", "started by hand", "ss -ltnp", "Nothing was changed")
+        says = ("started by hand", "ss -ltnp", "end it", f"Nothing was changed; generation {live}")
         with proxy.load() as load:
             run = refused_twice(proxy, "not_started", *says, change=change)
             assert run.failure().result["generation"] == live
