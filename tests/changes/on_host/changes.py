@@ -55,7 +55,8 @@ def transaction(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
     change = proxy.change(f"{os.getpid()} {number}", WRONG if wrong else "")
     begin = time.monotonic()
     try:
-        outcome = proxy.transaction().run(change.files, change.expectation)
+        # Where it is rehearsed, what is wrong is refused before it serves.
+        outcome = proxy.transaction(rehearses=not wrong).run(change.files, change.expectation)
     except TransactionError as error:
         same = proxy.disk() == proxy.live() == error.generation
         back = error.rolled_back and same

@@ -40,6 +40,8 @@ class Power:
     def __init__(self, proxy: Proxy, scenario: str) -> None:
         self.proxy = proxy
         self.scenario = scenario
+        # One of them is enough to show what a kill in the middle of a rehearsal leaves.
+        self.rehearses = scenario == "good"
         self.last = proxy.change("none")
         self.whole: set[str] = set()
         self._count = 0
@@ -47,13 +49,13 @@ class Power:
     def watch(self) -> list[str]:
         """Run to the end, and return the names of all places."""
         self.settle()
-        return watched(self.proxy, self.prepare(), Places())
+        return watched(self.proxy, self.prepare(), Places(), self.rehearses)
 
     def kill(self, number: int) -> str:
         """Kill one run; return the place, and what ``after`` must be told, as JSON."""
         self.settle()
         change = self.prepare()
-        place, _names = killed_at(number, self.proxy, change)
+        place, _names = killed_at(number, self.proxy, change, self.rehearses)
         known = {"last": self.last.word, "change": [change.word, change.snippet]}
         return json.dumps({"place": place, "known": {**known, "whole": sorted(self.whole)}})
 
@@ -72,7 +74,7 @@ class Power:
             for reboot in (False, True):
                 told = {"number": number, "reboot": reboot}
                 change = self.prepare()
-                place, names = killed_at(number, self.proxy, change)
+                place, names = killed_at(number, self.proxy, change, self.rehearses)
                 if not place:
                     yield {**told, "names": names}
                     return
@@ -88,7 +90,7 @@ class Power:
     def settle(self) -> None:
         """Have something live that is right, whatever was before."""
         self.last = self._next()
-        self.proxy.transaction().run(self.last.files, self.last.expectation)
+        self.proxy.transaction(rehearses=self.rehearses).run(self.last.files, self.last.expectation)
 
     def prepare(self) -> Change:
         """Return the change of the scenario, with all that comes before it done."""
@@ -143,7 +145,9 @@ class Power:
             self._fails_again(change)
         else:
             change = self._next() if self.scenario == "bad" else change
-            outcome = proxy.transaction().run(change.files, change.expectation)
+            outcome = proxy.transaction(rehearses=self.rehearses).run(
+                change.files, change.expectation
+            )
             _hold(outcome.repaired == left, f"left {left}, repaired {outcome.repaired}")
             faults = [row.fault for row in outcome.proof if row.fault]
             _hold(bool(outcome.proof) and not faults, f"not proven: {faults}")
@@ -157,7 +161,7 @@ class Power:
 
     def _fails_again(self, change: Change) -> None:
         try:
-            self.proxy.transaction().run(change.files, change.expectation)
+            self.proxy.transaction(rehearses=self.rehearses).run(change.files, change.expectation)
         except TransactionError as error:
             _hold(error.reason == "fallback", f"failed again, but: {error.message}")
             _hold(error.rolled_back, f"not rolled back: {error.message}")
