@@ -10,7 +10,6 @@ must be told, once the host has been started anew.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,7 +43,6 @@ class Power:
         self.rehearses = scenario == "good"
         self.last = proxy.change("none")
         self.whole: set[str] = set()
-        self._count = 0
 
     def watch(self) -> list[str]:
         """Run to the end, and return the names of all places."""
@@ -101,13 +99,12 @@ class Power:
         return change
 
     def _next(self, snippet: str = "") -> Change:
-        self._count += 1
-        return self.proxy.change(f"{self.scenario} {os.getpid()} {self._count}", snippet)
+        # Never the same again: process ids are, after a boot.
+        return self.proxy.change(f"{self.scenario} {time.time_ns()}", snippet)
 
     def _edited(self) -> Change:
         """Edit by hand what is on disk, and have it live; the run is to mend it."""
-        word = f"{self.scenario} {os.getpid()} {self._count}"
-        edited = self.proxy.change(word, BY_HAND)
+        edited = self.proxy.change(self.last.word, BY_HAND)
         content = next(one.content for one in edited.files if one.path == "nginx.conf")
         (self.proxy.root / "current" / "nginx.conf").write_bytes(content)
         workers = self.proxy.workers()
