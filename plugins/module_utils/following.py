@@ -73,13 +73,15 @@ class Follower:
         over = not done
         worked = bool(accepting)
         while True:
-            attempt.rows = self._prover.prove(generation, expectation)
+            late = self._clock() >= deadline
+            ask = self._prover.prove if late else self._prover.poll
+            attempt.rows = ask(generation, expectation)
             workers = self._instance.workers()
             attempt.lingering = not attempt.faults and bool(workers & accepting)
             wrong = any(
                 row.wrong_answer or (row.hidden and row.listener in ours) for row in attempt.faults
             )
-            if over or wrong or attempt.proven:
+            if over or late or wrong or attempt.proven:
                 attempt.running = self._instance.running()
                 return attempt
             now = self._clock()
@@ -88,6 +90,5 @@ class Follower:
                 over = self._instance.given_up(mark, accepting) or (worked and not workers)
                 look = now + _LOOK_AT_LOG_S
             worked = worked or bool(workers)
-            over = over or now >= deadline
             self._sleep(pause)
             pause = min(pause * 1.5, 0.1)

@@ -11,9 +11,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Protocol
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import transient
 
 Run = Callable[..., tuple[int, str, str]]
 """AnsibleModule.run_command: returns a command's exit status, standard output and error."""
@@ -51,6 +55,9 @@ class Instance(Protocol):
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """Test a configuration with the binary that will run it; return verdict and words."""
+
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """Run a configuration apart from what serves; see :class:`rehearsal.Rehearsing`."""
 
     def start(self) -> tuple[bool, str]:
         """Start the instance; return success and what was said."""
@@ -95,13 +102,15 @@ class SystemdInstance:
     :param unit: name of the unit.
     :param binary: path of the nginx binary.
     :param error_log: path of the instance's error log.
+    :param runtime: its runtime directory.
     :param run: how to run a command.
     """
 
-    def __init__(self, unit: str, binary: str, error_log: str, run: Run) -> None:
+    def __init__(self, unit: str, binary: str, error_log: str, runtime: str, run: Run) -> None:
         self.unit = unit
         self.binary = binary
         self.error_log = Path(error_log)
+        self.runtime = Path(runtime)
         self._run = run
 
     def _call(self, *command: str) -> tuple[int, str, str]:
@@ -124,6 +133,13 @@ class SystemdInstance:
         """See :class:`Instance`."""
         status, out, error = self._call(self.binary, "-t", "-q", "-c", str(configuration))
         return status == 0, (error or out).strip()
+
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """See :class:`Instance`."""
+        command = [self.binary, "-c", str(configuration)]
+        return transient(
+            self.unit, command, self.error_log, self.runtime, lambda words: self._call(*words)
+        )
 
     def _systemctl(self, verb: str) -> tuple[bool, str]:
         status, out, error = self._call("systemctl", verb, self.unit)
@@ -290,6 +306,7 @@ def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
         unit=name,
         binary=options["binary"] or "",
         error_log=options["error_log"] or f"/var/log/{name}/error.log",
+        runtime=options.get("runtime") or f"/run/{name}",
         run=run,
     )
 

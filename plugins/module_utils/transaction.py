@@ -30,11 +30,16 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Prover,
     Row,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Rehearsal,
+    rehearse,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,
     difference,
     first_cause,
+    refusal,
     still_live,
     untouched,
 )
@@ -148,8 +153,9 @@ class Transaction:
         with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
             write(Path(place), complete)
             self._test(Path(place), state)
-        self._restart_needed(expectation, state)
-        self._refuse_stopped(state)
+            self._restart_needed(expectation, state)
+            self._refuse_stopped(state)
+            outcome.rehearsal = self._rehearse(Path(place), state, expectation)
         return outcome
 
     def _check_bring(self, name: str) -> Outcome:
@@ -165,6 +171,7 @@ class Transaction:
         outcome = Outcome(changed, state, proof=rows)
         outcome.drift = self._survey.drift(state, rows)
         outcome.diff = self._step(state)
+        outcome.rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
         return outcome
 
     def _preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
@@ -245,6 +252,7 @@ class Transaction:
         try:
             self._test(self._tree.path(state.wanted), state)
             restart = self._restart_needed(expectation, state)
+            outcome.rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
         except TransactionError:
             if fresh:
                 self._tree.remove(state.wanted)
@@ -322,6 +330,13 @@ class Transaction:
         words = words.replace(f"{place}/", "")
         cause = f"nginx refuses the new configuration: {first_cause(words)} Mend what it names."
         raise untouched("rejected", cause, state.live, words.splitlines())
+
+    def _rehearse(self, place: Path, state: State, expectation: Expectation) -> Rehearsal:
+        """Prove it apart from what serves; refuse what answers wrongly there already."""
+        rehearsal = rehearse(self._instance, place / "nginx.conf", state.wanted, expectation)
+        if rehearsal.wrong or rehearsal.died:
+            raise refusal(rehearsal, state.live)
+        return rehearsal
 
     def _restart_needed(self, expectation: Expectation, state: State) -> bool:
         """Tell whether the change takes a restart, and refuse it when that is not allowed."""

@@ -111,7 +111,7 @@ options:
   methods:
     description:
       - gRPC methods whose fallback is forced on every listener, C(/package.Service/Method).
-        Give one for each location of the configuration.
+        Give every one that is known, and one more for each other location of the configuration.
     type: list
     elements: str
     required: true
@@ -171,7 +171,7 @@ action:
   type: str
   sample: reloaded
 proof:
-  description: One row for each listener.
+  description: One row for each listener; after a failure those up to the first with a fault.
   returned: always
   type: list
   elements: dict
@@ -208,6 +208,17 @@ drift:
   returned: success
   type: list
   elements: str
+rehearsed:
+  description:
+    - Whether the configuration was proven before anything was touched, by a throw-away nginx in a
+      network of its own. What answers wrongly there is refused. Also false where there was nothing
+      to change.
+  returned: success
+  type: bool
+not_rehearsed:
+  description: Why a configuration that was to be changed could not be rehearsed, else null.
+  returned: success
+  type: str
 repaired:
   description: What a run that was killed had left, and this run removed.
   returned: success

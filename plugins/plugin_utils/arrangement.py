@@ -129,8 +129,11 @@ def _access_lists(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _forced(
     classes: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Return one method of each location, the last of which falls into that of all others."""
-    methods = [f"/{item['methods'][0]}".replace("*", "AnyMethod") for item in classes]
+    """Return every method that is known, the last of which falls into the location of all others.
+
+    One of each location would not do: a snippet may shadow a single method.
+    """
+    methods = [f"/{one}".replace("*", "AnyMethod") for item in classes for one in item["methods"]]
     for item in services:
         if item["prefix"]:
             whole = item["prefix"].endswith("/")

@@ -41,6 +41,7 @@ class Load:
     """
 
     target: str
+    metadata: tuple[tuple[str, str], ...] = ()
     made: int = 0
     lost: list[Lost] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -86,9 +87,9 @@ class Load:
                 begin = time.monotonic()
                 try:
                     if segments:
-                        stream(iter(()), timeout=CALL_SECONDS)
+                        stream(iter(()), timeout=CALL_SECONDS, metadata=self.metadata)
                     else:
-                        unary(b"", timeout=CALL_SECONDS)
+                        unary(b"", timeout=CALL_SECONDS, metadata=self.metadata)
                 except grpc.RpcError as error:
                     status, details = error.code().name, error.details() or ""
                     with self._lock:

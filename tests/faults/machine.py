@@ -9,6 +9,9 @@ from docker.models.containers import Container
 from tests.hosts import lab
 
 ON_HOST = Path(__file__).with_name("on_host.py")
+# Where a host keeps the eyes of the tests, and what they are asked.
+EYES = "/opt/eyes"
+REQUEST = f"{EYES}/request.json"
 SECONDS = 10.0
 POLL_SECONDS = 0.05
 # Everything that the product may write, in check mode or after a refusal, would be here.
@@ -42,6 +45,18 @@ class Machine:
 
     def _python(self, *arguments: str) -> str:
         return self.run("python3", "-c", ON_HOST.read_text(encoding="utf-8"), *arguments)
+
+    def eyes(self, program: str, request: str) -> str:
+        """Run one of the programs beside this file on the host, and return what it printed."""
+        names = ("on_host", program)
+        sources = {
+            name: Path(__file__).with_name(f"{name}.py").read_text("utf-8") for name in names
+        }
+        files = {f"{EYES}/tests/faults/{name}.py": text for name, text in sources.items()}
+        lab.put(self.container, {**files, REQUEST: request})
+        return self.run(
+            "env", f"--chdir={EYES}", "python3", "-m", f"tests.faults.{program}", REQUEST
+        )
 
     def generation(self, port: int = 11800, address: str = "127.0.0.1") -> str:
         """Return the id of the configuration that is live, or what came instead of one."""

@@ -1,54 +1,93 @@
-"""What runs inside a host, on its own Python: ask the proxy, list files, hold a port.
+"""What runs inside a host, on its own Python: ask a listener, list files, hold ports.
 
 Nothing of the collection is used here: these are the eyes of the tests.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import os
 import socket
+import ssl
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 SECONDS = 5.0
-HOLD_SECONDS = 120.0
+HOLD_SECONDS = 600.0
+GENERATION = "/-/oap-proxy/generation"
 
 
-def generation(address: str, port: int) -> str:
-    """Return the id that the running configuration tells on a fresh connection, or why not."""
+@dataclass
+class Answer:
+    """What came back for one call."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    trailers_only: bool = False
+    """The headers ended the stream."""
+    body: bool = False
+
+    @property
+    def generation(self) -> str:
+        """The id that the running configuration told, or what came instead of one."""
+        if self.body:
+            return "a body where none belongs"
+        status = self.headers.get(":status")
+        return self.headers.get("oap-proxy-generation", f"no id, HTTP status {status}")
+
+
+def ask(
+    address: str,
+    port: int,
+    path: str = GENERATION,
+    metadata: dict[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_name: str = "",
+    seconds: float = SECONDS,
+) -> Answer:
+    """Make one call on a fresh connection.
+
+    :raises OSError: where there is no answer.
+    """
     from h2.config import H2Configuration  # noqa: PLC0415 - a bare host does not have it yet
     from h2.connection import H2Connection  # noqa: PLC0415
     from h2.events import DataReceived, ResponseReceived, StreamEnded  # noqa: PLC0415
 
     client = H2Connection(H2Configuration(header_encoding="utf-8"))
     client.initiate_connection()
-    client.send_headers(
-        1,
-        [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", "/-/oap-proxy/generation"),
-            (":authority", f"{address}:{port}"),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-        ],
-        end_stream=True,
-    )
-    headers: dict[str, str] = {}
-    with socket.create_connection((address, port), SECONDS) as connection:
+    headers = {
+        ":method": "POST",
+        ":scheme": "https" if tls else "http",
+        ":path": path,
+        ":authority": server_name or (f"[{address}]" if ":" in address else address) + f":{port}",
+        "content-type": "application/grpc",
+        "te": "trailers",
+        **(metadata or {}),
+    }
+    client.send_headers(1, list(headers.items()), end_stream=True)
+    answer = Answer()
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((address, port), seconds))
+        if tls:
+            wrapped = tls.wrap_socket(connection, server_hostname=server_name)
+            connection = stack.enter_context(wrapped)
         connection.sendall(client.data_to_send())
         while data := connection.recv(65536):
             events = client.receive_data(data)
             connection.sendall(client.data_to_send())
             for event in events:
                 if isinstance(event, ResponseReceived):
-                    headers = {str(name): str(value) for name, value in event.headers}
+                    answer.headers = {str(name): str(value) for name, value in event.headers}
+                    answer.trailers_only = event.stream_ended is not None
                 elif isinstance(event, DataReceived):
-                    return "a body where none belongs"
+                    answer.body = True
             if any(isinstance(event, StreamEnded) for event in events):
-                break
-    return headers.get("oap-proxy-generation", f"no id, HTTP status {headers.get(':status')}")
+                return answer
+    raise ConnectionError(f"{address}:{port} closed the connection without an answer")
 
 
 def listing(places: list[str]) -> dict[str, str]:
@@ -77,12 +116,21 @@ def _entry(path: str) -> str:
     return about
 
 
+@contextmanager
+def held(ports: list[int]) -> Iterator[None]:
+    """Hold ports on every address of IPv4, answering nobody."""
+    with ExitStack() as stack:
+        for port in ports:
+            listener = stack.enter_context(socket.socket())
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("0.0.0.0", port))
+            listener.listen()
+        yield
+
+
 def hold(port: int) -> None:
-    """Hold a port on every address of IPv4, answering nobody, for a bounded time."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("0.0.0.0", port))
-        listener.listen()
+    """Hold a port for a bounded time, and tell the process that does."""
+    with held([port]):
         with open(f"/run/holder-{port}.pid", "w", encoding="ascii") as stream:  # noqa: PTH123
             stream.write(str(os.getpid()))
         time.sleep(HOLD_SECONDS)
@@ -93,7 +141,7 @@ def main(arguments: list[str]) -> None:
     what, rest = arguments[0], arguments[1:]
     if what == "generation":
         try:
-            print(generation(rest[0], int(rest[1])))
+            print(ask(rest[0], int(rest[1])).generation)
         except OSError as error:
             print(f"no answer: {error}")
     elif what == "listing":

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ CONNECTION = {
     "ansible_become": False,
     "ansible_python_interpreter": "/usr/bin/python3",
 }
+
+# What all runs of a session have printed, for who looks for secrets in it.
+PRINTED: list[str] = []
 
 Variables = Mapping[str, Any]
 Hosts = Mapping[str, Variables]
@@ -58,6 +61,7 @@ class Run:
     seconds: float
     recap: dict[str, dict[str, int]]
     results: tuple[Result, ...]
+    output: str = field(repr=False)
     errors: str
 
     @property
@@ -141,6 +145,8 @@ def play(inventory_file: Path, playbook: str = "site.yml", *arguments: str) -> R
         "ANSIBLE_STDOUT_CALLBACK": "results",
         "ANSIBLE_FORKS": str(FORKS),
         "ANSIBLE_NOCOLOR": "1",
+        # What every module was asked for, in its results.
+        "ANSIBLE_INJECT_INVOCATION": "1",
     }
     program = str(Path(sys.executable).parent / "ansible-playbook")
     begin = time.monotonic()
@@ -154,6 +160,7 @@ def play(inventory_file: Path, playbook: str = "site.yml", *arguments: str) -> R
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
+    PRINTED.extend((output, errors))
     return _read(process.returncode, time.monotonic() - begin, output, errors)
 
 
@@ -170,4 +177,4 @@ def _read(code: int, seconds: float, output: str, errors: str) -> Run:
         else:
             results.append(Result(**told))
     assert recap, f"ansible-playbook ended with {code} and no recap:\n{output}{errors}"
-    return Run(code, seconds, recap, tuple(results), errors)
+    return Run(code, seconds, recap, tuple(results), output, errors)

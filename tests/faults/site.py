@@ -1,15 +1,25 @@
-"""The proxy host of the laboratory with everything that a test does to it."""
+"""A proxy host of the laboratory with everything that a test does to it."""
 
+import json
 import re
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults.load import Load
 from tests.faults.machine import Machine
-from tests.faults.playbook import Run, Variables, inventory, play
+from tests.faults.playbook import Failure, Hosts, Run, Variables, inventory, play
+from tests.faults.secrets import TLS_LISTENER, planted
 from tests.hosts import lab
-from tests.hosts.spec import Lab
+from tests.hosts.spec import Host, Lab
+
+# The proxy host for each nginx, by the version that its distribution ships.
+HOSTS = {"1.18": "bullseye", "1.22": "proxy1", "1.26": "trixie", "1.30": "sid"}
+USUAL = "1.22"
+EVERY = tuple(HOSTS)
 
 PORT = 11800
 UNIT = "oap-proxy"
@@ -17,6 +27,7 @@ SITE = "site.yml"
 VERIFY = "playbooks/verify.yml"
 UNINSTALL = "playbooks/uninstall.yml"
 CONFIGURE = "tests/faults/configure.yml"
+MODULE = "skywalking.oap_proxy.nginx_config"
 ROOT = f"/etc/nginx/{UNIT}"
 GENERATION = re.compile(r"[0-9a-f]{12}")
 # The shortest that the role takes: nginx gives up a bind after 2.5 s.
@@ -24,75 +35,94 @@ SETTINGS: Variables = {"grpc_proxy_proof_timeout": 4}
 MIN_CALLS = 10
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table at the end."""
-
-    fault: str
-    reason: str
-    live: str
-    calls: str
-    lost: str
-
-
-@dataclass
-class Story:
-    """What the tests have seen, for the table at the end."""
-
-    rows: list[Row] = field(default_factory=list)
-
-    def tell(self, fault: str, reason: str, live: str, load: Load | None = None) -> None:
-        """Note one fault."""
-        calls, lost = ("-", "-") if load is None else (str(load.made), str(len(load.lost)))
-        if load is not None and load.lost:
-            lost += f" in {load.gap:.2f} s"
-        self.rows.append(Row(fault, reason, live, calls, lost))
-
-
 @dataclass
 class Site:
-    """proxy1 in front of two real OAPs."""
+    """A host with one version of nginx, in front of two real OAPs."""
 
     lab: Lab
+    host: Host
+    nginx: str
     machine: Machine
     directory: Path
+    thorough: bool = False
+    """Whether all is asked for, however long it takes."""
     usual: str = ""
     """The generation that the inventory stands for without the variables of a test."""
     own_nginx: int = 0
     """The main process of the host's own nginx, which nobody may touch."""
     _holders: list[int] = field(default_factory=list)
+    _had: dict[str, str] = field(default_factory=dict)
+    """The generations that settings of tests stand for."""
     _runs: int = 0
 
-    def play(self, settings: Variables | None = None, *arguments: str, playbook: str = SITE) -> Run:
-        """Run a playbook on proxy1, the variables of the test given to it."""
-        return self.play_on({"proxy1": settings or {}}, *arguments, playbook=playbook)
+    @property
+    def address(self) -> str:
+        """The address of the host."""
+        return self.host.address
 
-    def play_on(self, proxies: dict[str, Variables], *arguments: str, playbook: str = SITE) -> Run:
-        """Run a playbook on proxies by any names, all of them on this host."""
+    def play(
+        self,
+        settings: Variables | None = None,
+        *arguments: str,
+        playbook: str = SITE,
+        oaps: Hosts | None = None,
+    ) -> Run:
+        """Run a playbook on the host, named proxy1, the variables of the test given to it."""
+        return self.play_on({"proxy1": settings or {}}, *arguments, playbook=playbook, oaps=oaps)
+
+    def play_on(
+        self,
+        proxies: dict[str, Variables],
+        *arguments: str,
+        playbook: str = SITE,
+        oaps: Hosts | None = None,
+    ) -> Run:
+        """Run a playbook on proxies by any names, all of them on this host.
+
+        ``oaps`` are beside those of the laboratory, or in their place.
+        """
         self._runs += 1
         path = inventory(
             self.directory / f"{self._runs}.yml",
             {
-                name: {**SETTINGS, **settings, "ansible_host": self.machine.name}
+                name: {
+                    **SETTINGS,
+                    **planted().settings,
+                    **settings,
+                    "ansible_host": self.machine.name,
+                }
                 for name, settings in proxies.items()
             },
             {
                 "skywalking_oap": {
-                    host.name: {"oap_address": host.address} for host in self.lab.of_kind("oap")
+                    **{
+                        host.name: {"oap_address": host.address} for host in self.lab.of_kind("oap")
+                    },
+                    **(oaps or {}),
                 }
             },
         )
-        return play(path, playbook, *arguments)
+        return play(path, playbook, "--diff", *arguments)
 
     def load(self) -> Load:
         """Return calls through the proxy, to be begun."""
-        return Load(f"{self.lab.host('proxy1').address}:{PORT}")
+        return Load(f"{self.address}:{PORT}", planted().metadata)
 
     def generation(self) -> str:
         """Return the id that is live, which there must be."""
-        live = self.machine.generation()
+        live = self.machine.generation(PORT, self.address)
         assert GENERATION.fullmatch(live), live
         return live
+
+    def workers(self) -> set[int]:
+        """Return the worker processes, those that drain too."""
+        master = str(self.machine.pid(UNIT))
+        return set(map(int, self.machine.run("pgrep", "--parent", master).split()))
+
+    def expectation(self) -> dict[str, Any]:
+        """Return what the generation on disk says that it must answer, and where."""
+        told: dict[str, Any] = json.loads(self.machine.run("cat", f"{ROOT}/current/proof.json"))
+        return told
 
     def current(self) -> str:
         """Return the id that is on disk."""
@@ -113,17 +143,24 @@ class Site:
         """Have a generation live that is on disk too, whatever the test before has left."""
         for pid in list(self._holders):
             self.release(pid)
-        live = self.machine.generation()
+        live = self.machine.generation(PORT, self.address)
         if not GENERATION.fullmatch(live) or live != self.current():
             self.play({"grpc_proxy_allow_restart": True}).changed()
             assert self.generation() == self.current() == self.usual
 
+    def have(self, settings: Variables | None = None) -> str:
+        """Have the generation of some settings live, by default the usual one; return its id."""
+        known = self._had.get(str(settings), None) if settings else self.usual
+        if known is None or self.generation() != known:
+            wanted = {**(settings or {}), "grpc_proxy_allow_restart": True}
+            self.play(wanted, playbook=CONFIGURE).changed()
+        live = self._had[str(settings)] = self.generation()
+        assert known in {None, live}
+        return live
+
     def have_usual(self) -> str:
         """Have the usual generation live, and return its id."""
-        if self.generation() != self.usual:
-            self.play({"grpc_proxy_allow_restart": True}).changed()
-        assert self.generation() == self.usual
-        return self.usual
+        return self.have()
 
     def own_nginx_pid(self) -> int:
         """Return the main process of the host's own nginx; its default site must answer."""
@@ -159,3 +196,37 @@ def none_lost(load: Load) -> None:
     """Every call of a load that has ended was answered with OK."""
     assert load.made >= MIN_CALLS, f"a load of {load.made} calls proves nothing"
     assert not load.lost, f"{len(load.lost)} of {load.made} calls lost, first {load.lost[0]}"
+
+
+def listen(*entries: Variables) -> dict[str, Any]:
+    """Return the settings for some listeners beside the one that speaks TLS."""
+    return {"grpc_proxy_listen": [*entries, TLS_LISTENER]}
+
+
+def together(proxies: Sequence[Site], work: Callable[[Site], None]) -> None:
+    """Do the same on several hosts at the same time; tell where it failed."""
+    with ThreadPoolExecutor(len(proxies)) as pool:
+        done = {proxy.nginx: pool.submit(work, proxy) for proxy in proxies}
+    failed = []
+    for nginx, future in done.items():
+        error = future.exception()
+        if isinstance(error, Exception):
+            error.add_note(f"with nginx {nginx}")
+            failed.append(error)
+        elif error is not None:
+            raise error
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} of {len(proxies)} hosts", failed)
+
+
+def snippet(lines: str, place: str = "server") -> dict[str, Any]:
+    """Return the settings that put lines of the user's own into a place."""
+    return {"grpc_proxy_snippets": {place: lines}}
+
+
+def refused(failure: Failure, reason: str, *parts: str) -> dict[str, Any]:
+    """Hold that the module failed for a reason, and that its message says some things."""
+    assert failure.result.get("reason") == reason, failure.result
+    for part in parts:
+        assert part in failure.message, failure.message
+    return failure.result

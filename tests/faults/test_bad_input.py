@@ -10,7 +10,8 @@ from tests.faults import bad_values
 from tests.faults.bad_values import Case
 from tests.faults.machine import EVERYTHING, Machine, differences
 from tests.faults.playbook import Failure, Hosts, Run, Variables, inventory, play
-from tests.faults.site import GENERATION, VERIFY, Site, Story, none_lost
+from tests.faults.site import GENERATION, VERIFY, Site, none_lost
+from tests.faults.table import Story
 from tests.hosts.spec import Lab
 
 CASES = bad_values.cases()

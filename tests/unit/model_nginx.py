@@ -17,12 +17,15 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    GENERATION_FILE,
     File,
     Tree,
     identity,
@@ -43,6 +46,11 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Listener,
     Prover,
     Refusal,
+    Row,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Inconclusive,
+    WorkersDied,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
@@ -50,6 +58,8 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 )
 
 GRPC = {"content-type": "application/grpc"}
+CHDIR = '[alert] 8#8: chdir("/nonexistent") failed (2: No such file or directory)'
+NO_STAGE = "there is no stage on this host"
 GIVES_UP_S = 2.5
 """Nginx tries a bind five times, half a second apart."""
 DIED = r"process (\d+) exited with fatal code"
@@ -133,6 +143,8 @@ class ModelNginx:
         self.reload_delay = 0.0
         self.start_delay = 0.0
         self.replaced: str | None = None
+        self.has_stage = False
+        """Whether a configuration can be rehearsed here."""
         self._pending: tuple[float, Loaded] | None = None
         self._window: Window | None = None
         self._deaf_until = 0.0
@@ -203,6 +215,18 @@ class ModelNginx:
         if missing:
             return False, f'nginx: [emerg] cannot load certificate "{missing[0]}"'
         return True, ""
+
+    @contextmanager
+    def rehearse(self, configuration: Path) -> Iterator[ModelStage]:
+        """See Instance. Nothing of the host's faults is felt there."""
+        if not self.has_stage:
+            raise Inconclusive(NO_STAGE)
+        self._note("rehearse")
+        told = (configuration.parent / GENERATION_FILE).read_text()
+        generation = re.findall("[0-9a-f]{12}", told)[0]
+        proof = Expectation.from_json((configuration.parent / PROOF_FILE).read_bytes())
+        words = configuration.read_text()
+        yield ModelStage(Loaded(generation, words, frozenset(), "", _shown(proof.listeners)))
 
     def start(self) -> tuple[bool, str]:
         """See Instance."""
@@ -309,7 +333,7 @@ class ModelNginx:
             (place / "nginx.conf").read_text(),
             frozenset((item.address, item.port) for item in listeners),
             identity(self.tree.read(generation)),
-            {(item.address, item.port): _der(item) for item in listeners if item.tls},
+            _shown(listeners),
         )
 
     def _blocked(self, wanted: Loaded) -> str | None:
@@ -423,7 +447,7 @@ class ModelNginx:
     def dial(self, endpoint: Endpoint, timeout: float) -> Connection:
         """Open a connection to whoever listens there."""
         self._advance()
-        return Answering(self, endpoint, timeout)
+        return Answering(self.accepted_at(endpoint), endpoint, timeout)
 
     def accepted_at(self, endpoint: Endpoint) -> Loaded | None:
         """Return the configuration that accepts at an endpoint, None for another program.
@@ -458,6 +482,11 @@ def _paths(listeners: Sequence[Listener]) -> list[Path]:
     return [Path(item.certificate) for item in listeners if item.certificate.startswith("/")]
 
 
+def _shown(listeners: Sequence[Listener]) -> dict[tuple[str, int], bytes]:
+    """Return what each listener shows, as it is on disk now."""
+    return {(item.address, item.port): _der(item) for item in listeners if item.tls}
+
+
 def _der(listener: Listener) -> bytes:
     """Return the certificate that a listener shows."""
     if not listener.certificate.startswith("/"):
@@ -480,10 +509,10 @@ def _reaches(listening: str, address: str) -> bool:
 class Answering(Connection):
     """A connection to the model."""
 
-    def __init__(self, nginx: ModelNginx, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, loaded: Loaded | None, endpoint: Endpoint, timeout: float) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
-        self.loaded = nginx.accepted_at(endpoint)
+        self.loaded = loaded
         self.peer_certificate = self._certificate()
 
     def _certificate(self) -> bytes:
@@ -524,6 +553,22 @@ class Answering(Connection):
         if "wrong-fallback" in loaded.words:
             return Reply(204, {"grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
         return Reply(200, {**GRPC, "grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
+
+
+class ModelStage:
+    """A configuration on a stage: whoever asks anything there is answered by it."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+
+    def prove(self, generation: str, expectation: Expectation) -> list[Row]:
+        """See Stage."""
+        if "unstartable" in self._loaded.words:
+            raise Inconclusive("it did not start there")
+        if "dying" in self._loaded.words:
+            raise WorkersDied([CHDIR, "[alert] 7#7: worker process 8 exited with fatal code 2"])
+        answer = partial(Answering, self._loaded)
+        return Prover(dial=answer).prove(generation, expectation)
 
 
 BUS = "/RemoteService/call"

@@ -123,6 +123,11 @@ class Runs(RuleBasedStateMachine):
         held = {port for _address, port in serving.sockets} if serving else set()
         self.nginx.faults = replace(self.nginx.faults, taken=taken - held, lingering=lingering)
 
+    @rule(has_stage=st.booleans())
+    def stage(self, has_stage: bool) -> None:
+        """A configuration can be rehearsed here, or no more."""
+        self.nginx.has_stage = has_stage
+
     @rule(silent=st.booleans(), deaf=st.booleans())
     def silence(self, silent: bool, deaf: bool) -> None:
         """No listener answers, or they do again; the master loses its signals, or does not."""
@@ -309,15 +314,20 @@ class Runs(RuleBasedStateMachine):
         self.nginx.verbs()
         ended = self._attempt(work)
         if isinstance(ended, TransactionError):
-            assert (ended.reason in NOTHING_TOUCHED, ended.rolled_back) == (True, False)
+            assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
+            assert ended.rolled_back is False
             self._is_true(ended, before)
         else:
             assert (ended.action, ended.proven_ms) == ("none", None)
             if ended.changed:
                 self._drift_is_true(ended, before)
         assert (self._disk(), self.nginx.live) == state
-        assert set(self.nginx.verbs()) <= {"test"}
+        assert set(self.nginx.verbs()) <= {"test", "rehearse"}
         return ended
+
+    def _rehearsed(self) -> set[str]:
+        """Return the reasons of what is found before the swap where it can be rehearsed."""
+        return {"fallback"} if self.nginx.has_stage else set()
 
     # Judgement
 
@@ -440,6 +450,8 @@ class Runs(RuleBasedStateMachine):
         assert (ended.proven_ms is None) is (ended.action == "none")
         assert ("it was replaced." in ended.alerts) is (nginx.outdated() is not None)
         assert (STOPPED in ended.alerts) is before.stopped
+        assert bool(ended.rehearsal and ended.rehearsal.held) is ("rehearse" in verbs)
+        verbs = [verb for verb in verbs if verb != "rehearse"]
         if ended.action == "none":
             assert (verbs, before.disk, wanted in before.live) == ([], wanted, True)
             assert (ended.changed, ended.drift) == (bool(ended.repaired), [])
@@ -459,13 +471,15 @@ class Runs(RuleBasedStateMachine):
         mended = "is whole again" in ended.message
         assert tree.proven() == before.proven or (mended and tree.proven() is None)
         assert tree.previous() == before.previous
-        if set(verbs) <= {"test"}:
-            assert ended.reason in NOTHING_TOUCHED
-            assert (ended.reason == "not_live") is before.stopped or ended.reason == "rejected"
+        if set(verbs) <= {"test", "rehearse"}:
+            assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
+            if "rehearse" not in verbs:
+                assert (ended.reason == "not_live") <= before.stopped
+                assert (ended.reason in ("not_live", "rejected")) >= before.stopped
             assert (tree.current(), nginx.answers()) == (before.disk, before.live)
             assert "Nothing was changed" in ended.message
             return
-        assert ended.reason in AFTER_THE_SWAP
+        assert ended.reason in AFTER_THE_SWAP - self._rehearsed()
         assert "Nothing was changed" not in ended.message
         way_back = {one if one in before.known else before.disk for one in before.live}
         way_back = {before.proven} if before.proven else way_back
