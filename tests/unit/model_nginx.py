@@ -285,6 +285,14 @@ class ModelNginx:
         """See Instance."""
         return self.replaced if self.live else None
 
+    def troubles(self) -> list[str]:
+        """See Instance."""
+        return [told for told in (self.outdated(), self.stopped()) if told]
+
+    def altered(self) -> str | None:
+        """See Instance."""
+        return None
+
     def mark(self) -> Mark:
         """See Instance."""
         return Mark(1, len(self.log), self.now)

@@ -478,6 +478,7 @@ def test_disk_full(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None
     assert "No space left on device" in error.message
     assert f"What was live was not touched; generation {OLD_ID} is still live." in error.message
     assert (serving.tree.current(), serving.tree.intact(OLD_ID)) == (OLD_ID, True)
+    assert [one.name for one in serving.tree.generations_dir.iterdir()] == [OLD_ID]
     assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
 
 
@@ -522,6 +523,46 @@ def test_a_swap_that_fails(
     assert error.reason == "not_live"
     assert "cannot swap" in error.message
     assert "Input/output error" in error.message
+    assert "Make room or mend the permissions" in error.message
+
+
+@pytest.mark.parametrize("files", [OLD, NEW], ids=["same", "change"])
+@pytest.mark.parametrize("run", ["run", "check"])
+def test_started_by_hand(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch, files: list[File], run: str
+) -> None:
+    """What answers while the instance does not run is no success, though it is what is wanted."""
+    monkeypatch.setattr(serving, "running", lambda: False)
+    transaction = serving.transaction()
+
+    def ending() -> TransactionError:
+        with pytest.raises(TransactionError) as caught:
+            getattr(transaction, run)(files, PLAIN)
+        return caught.value
+
+    error = untouched(serving, ending)
+    assert error.reason == "not_started"
+    assert "started by hand" in error.message
+    assert "Nothing was changed" in error.message
+    monkeypatch.undo()
+    assert serving.transaction().run(files, PLAIN).generation == id_of(files, PLAIN)
+
+
+def test_started_while_it_was_asked(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that has come up by the time its listeners answer runs."""
+    states = iter([False])
+    monkeypatch.setattr(serving, "running", lambda: next(states, True))
+    outcome = serving.transaction().run(OLD, PLAIN)
+    assert (outcome.action, outcome.generation) == ("reloaded", OLD_ID)
+
+
+def test_a_reload_that_is_refused(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no command is taken, what serves has never been told to change."""
+    monkeypatch.setattr(serving, "reload", lambda: (False, "Job type reload is not applicable."))
+    error = failing(serving, NEW)
+    rolled_back(serving, error)
+    assert error.reason == "not_live"
+    assert "Job type reload is not applicable." in error.message
 
 
 # What nginx does not take, and the way back
