@@ -27,6 +27,7 @@ _ONLY_RESTART = re.compile(r"uses the .* key while previously it used")
 _MEANINGS = {
     "key values mismatch": "The private key does not fit its certificate.",
     "bad password read": "The private key is encrypted; give it without a passphrase.",
+    "(24: Too many open files)": "Its master process has too few descriptors: raise LimitNOFILE.",
 }
 
 
