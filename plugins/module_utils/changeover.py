@@ -82,9 +82,11 @@ class Changeover:
         cause += trouble
         for told in (self._instance.outdated(), self._instance.stopped()):
             cause += f" Mind that {told}" if told else ""
-        live = self._survey.live() if self._instance.running() else None
+        live = self._survey.live()
+        # Workers of both configurations may answer: what may be live stays on disk.
+        known = rolled_back or live is not None
         try:
-            if fresh and state.wanted not in (live, self._tree.current()):
+            if fresh and known and state.wanted not in (live, self._tree.current()):
                 self._tree.remove(state.wanted)
         except OSError as error:
             cause = f"{cause} Left on disk: generation {state.wanted} ({error})."
@@ -117,14 +119,18 @@ class Changeover:
         return back.proven and expectation is not None
 
     def _now(self, state: State, rolled_back: bool, live: str | None) -> str:
-        """Say in one sentence what is on disk and what is live."""
+        """Say what is on disk and what is live."""
         serving = f"generation {live}" if live else "nothing that answers with its id"
-        if rolled_back and state.before is None:
-            return "There was no generation before: the instance is stopped, nothing is live."
         if rolled_back and state.running:
             return f"Rolled back: generation {state.before} is live again."
+        another = f"another nginx answers with {serving}" if live else "nothing is live"
+        if rolled_back and state.before is None:
+            return f"There was no generation before: the instance is stopped, {another}."
         if rolled_back:
-            return f"Rolled back on disk to generation {state.before}; it does not run, as before."
+            return (
+                f"Rolled back on disk to generation {state.before}; it does not run, as before: "
+                f"{another}."
+            )
         if state.before in (None, state.wanted):
             return (
                 f"There is no other generation to go back to. Live now: {serving}. "

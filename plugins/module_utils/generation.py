@@ -185,8 +185,7 @@ class Tree:
         for link in (self.current_link, self.proven_link, self.previous_link):
             if link.exists() and not link.is_symlink():
                 raise GenerationError(
-                    f"{link} is no link, so it is not ours: move it away, then run again. "
-                    "Nothing was changed."
+                    f"{link} is no link, so it is not ours: move it away, then run again."
                 )
 
     @contextmanager

@@ -11,12 +11,16 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
-Run = Callable[[list[str]], tuple[int, str, str]]
-"""Runs a command, returns its exit status, standard output and standard error."""
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import transient
+
+Run = Callable[..., tuple[int, str, str]]
+"""AnsibleModule.run_command: returns a command's exit status, standard output and error."""
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
@@ -51,6 +55,9 @@ class Instance(Protocol):
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """Test a configuration with the binary that will run it; return verdict and words."""
+
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """Run a configuration apart from what serves; see :class:`rehearsal.Rehearsing`."""
 
     def start(self) -> tuple[bool, str]:
         """Start the instance; return success and what was said."""
@@ -95,18 +102,27 @@ class SystemdInstance:
     :param unit: name of the unit.
     :param binary: path of the nginx binary.
     :param error_log: path of the instance's error log.
+    :param runtime: its runtime directory.
     :param run: how to run a command.
     """
 
-    def __init__(self, unit: str, binary: str, error_log: str, run: Run) -> None:
+    def __init__(self, unit: str, binary: str, error_log: str, runtime: str, run: Run) -> None:
         self.unit = unit
         self.binary = binary
         self.error_log = Path(error_log)
+        self.runtime = Path(runtime)
         self._run = run
+
+    def _call(self, *command: str) -> tuple[int, str, str]:
+        """Run a command; one that cannot be run has failed, and ends nothing half-way."""
+        try:
+            return self._run(list(command), handle_exceptions=False)
+        except OSError as error:
+            return 127, "", f"cannot run {command[0]}: {error.strerror}"
 
     def _properties(self) -> dict[str, str]:
         wanted = "ActiveState,MainPID,LoadState"
-        _status, out, _error = self._run(["systemctl", "show", "--property", wanted, self.unit])
+        _status, out, _error = self._call("systemctl", "show", "--property", wanted, self.unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def running(self) -> bool:
@@ -115,11 +131,18 @@ class SystemdInstance:
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`Instance`."""
-        status, out, error = self._run([self.binary, "-t", "-q", "-c", str(configuration)])
+        status, out, error = self._call(self.binary, "-t", "-q", "-c", str(configuration))
         return status == 0, (error or out).strip()
 
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """See :class:`Instance`."""
+        command = [self.binary, "-c", str(configuration)]
+        return transient(
+            self.unit, command, self.error_log, self.runtime, lambda words: self._call(*words)
+        )
+
     def _systemctl(self, verb: str) -> tuple[bool, str]:
-        status, out, error = self._run(["systemctl", verb, self.unit])
+        status, out, error = self._call("systemctl", verb, self.unit)
         return status == 0, (error or out).strip()
 
     def start(self) -> tuple[bool, str]:
@@ -140,7 +163,7 @@ class SystemdInstance:
 
         Ended by TERM: with QUIT the ports would be closed for as long as streams are held.
         """
-        self._run(["systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit])
+        self._call("systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit)
         self._systemctl("reset-failed")
         return self._systemctl("restart")
 
@@ -207,8 +230,8 @@ class SystemdInstance:
         lines = [line for line in self._lines(mark) if _SEVERE.search(line)]
         if not lines:
             since = f"--since=@{int(mark.clock)}"
-            _status, out, _error = self._run(
-                ["journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit]
+            _status, out, _error = self._call(
+                "journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit
             )
             lines = [line for line in out.splitlines() if _SEVERE.search(line)]
         return _unique(lines)
@@ -283,6 +306,7 @@ def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
         unit=name,
         binary=options["binary"] or "",
         error_log=options["error_log"] or f"/var/log/{name}/error.log",
+        runtime=options.get("runtime") or f"/run/{name}",
         run=run,
     )
 

@@ -53,16 +53,37 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show the certificate that was renewed, and prove it
+- name: Have the certificate read that another program has renewed, and prove that it is shown
   skywalking.oap_proxy.nginx_reload:
+    instance:
+      name: oap-proxy
+  register: renewed
+
+- name: Refuse a certificate that ends soon
+  ansible.builtin.assert:
+    that: renewed.certificates | map(attribute='days_left') | min >= 14
+
+- name: Go back one step, by a restart where nginx needs one
+  skywalking.oap_proxy.nginx_reload:
+    generation: previous
+    allow_restart: true
     instance:
       name: oap-proxy
 
-- name: Go back one step
+- name: Go back to a generation that nginx_generation_info has listed
   skywalking.oap_proxy.nginx_reload:
-    generation: previous
+    generation: 3f9c1a20b7e4
     instance:
       name: oap-proxy
+
+- name: Prove an instance with paths of its own
+  skywalking.oap_proxy.nginx_reload:
+    root: /srv/proxy/nginx
+    instance:
+      name: proxy
+      binary: /opt/nginx/sbin/nginx
+      error_log: /srv/proxy/logs/error.log
+      runtime: /run/proxy
 """
 
 RETURN = r"""
@@ -124,6 +145,16 @@ drift:
   returned: success
   type: list
   elements: str
+rehearsed:
+  description:
+    - Whether the generation was proven before anything was touched, as in
+      M(skywalking.oap_proxy.nginx_config).
+  returned: success
+  type: bool
+not_rehearsed:
+  description: Why a generation that was to be changed to could not be rehearsed, else null.
+  returned: success
+  type: str
 repaired:
   description: What a run that was killed had left, and this run removed.
   returned: success
@@ -155,28 +186,12 @@ rolled_back:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.certificates import (
-    CRYPTOGRAPHY_IMPORT_ERROR,
-    shown,
-    warnings,
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.bringing import (
+    bring,
+    certificates,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.conclusion import conclude
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
-    OPTIONS,
-    from_options,
-    missing,
-)
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
-    Outcome,
-    TransactionError,
-)
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
-    Settings,
-    Transaction,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import OPTIONS
 
 ARGUMENTS: dict[str, Any] = {
     "root": {"type": "path"},
@@ -188,39 +203,12 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def run(module: AnsibleModule) -> Outcome:
-    """Bring the generation live, or tell in check mode what that would be."""
-    options = module.params
-    libraries = {"python3-h2": H2_IMPORT_ERROR, "python3-cryptography": CRYPTOGRAPHY_IMPORT_ERROR}
-    lacking = missing(options["instance"])
-    lacking += [library for library, fault in libraries.items() if fault]
-    if lacking:
-        raise TransactionError(
-            "rejected",
-            f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
-            "instance. Nothing was changed.",
-        )
-    transaction = Transaction(
-        Tree(options["root"] or f"/etc/nginx/{options['instance']['name']}"),
-        from_options(options["instance"], module.run_command),
-        Prover(),
-        Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
-    )
-    bring = transaction.check_bring if module.check_mode else transaction.bring
-    return bring(options["generation"])
-
-
-def certificates(outcome: Outcome) -> dict[str, Any]:
-    """Return what the listeners show, and have those told that no client takes."""
-    told = shown(outcome.proof)
-    outcome.alerts += warnings(told)
-    return {"certificates": told}
-
-
 def main() -> None:
     """Arguments in, one result out."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    conclude(module, lambda: run(module), certificates)
+    conclude(
+        module, lambda: bring(module.params, module.run_command, module.check_mode), certificates
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ PAGE = ROOT / "docs" / "faults.md"
 NONE = "-"
 GROUPS = {
     "configuration": "The configuration is wrong",
+    "rehearsal": "The configuration is wrong, and --check sees it",
     "reload": "nginx does not take it",
     "around": "Something around it is wrong",
     "power": "The power fails",

@@ -104,10 +104,8 @@ FAULTS = [
         "workers that end at their start",
         snippet(f"working_directory {NOWHERE};", "main"),
         "not_live",
-        (NOWHERE,),
+        ("In a rehearsal", "worker processes", NOWHERE),
         log=f'chdir("{NOWHERE}") failed',
-        rolled_back=True,
-        lossless=False,
     ),
     Fault(
         "key missing, SIGHUP alone",

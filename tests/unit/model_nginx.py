@@ -8,7 +8,7 @@ What nginx reads in a configuration, the model reads in the words of nginx.conf:
 ``refused`` is not accepted by the test, ``unstartable`` is accepted and never serves,
 ``wrong-fallback`` answers the forced calls as the widely copied snippet does, ``open-bus`` passes
 the calls on that must be refused, ``key-NAME`` is the key of a limit's zone, which only a restart
-exchanges for another one.
+exchanges for another one, ``dying`` is accepted, and its workers die where it is rehearsed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    GENERATION_FILE,
     File,
     Tree,
     identity,
@@ -42,6 +45,11 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Listener,
     Prover,
     Refusal,
+    Row,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Inconclusive,
+    WorkersDied,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
@@ -49,6 +57,8 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
 )
 
 GRPC = {"content-type": "application/grpc"}
+CHDIR = '[alert] 8#8: chdir("/nonexistent") failed (2: No such file or directory)'
+NO_STAGE = "there is no stage on this host"
 GIVES_UP_S = 2.5
 """Nginx tries a bind five times, half a second apart."""
 DIED = r"process (\d+) exited with fatal code"
@@ -120,6 +130,8 @@ class ModelNginx:
         self.reload_delay = 0.0
         self.start_delay = 0.0
         self.replaced: str | None = None
+        self.has_stage = False
+        """Whether a configuration can be rehearsed here."""
         self._pending: tuple[float, Loaded] | None = None
         self._window: Window | None = None
         self._deaf_until = 0.0
@@ -188,6 +200,16 @@ class ModelNginx:
         if "refused" in words:
             return False, f'nginx: [emerg] unknown directive "refused" in {configuration}:1'
         return True, ""
+
+    @contextmanager
+    def rehearse(self, configuration: Path) -> Iterator[ModelStage]:
+        """See Instance. Nothing of the host's faults is felt there."""
+        if not self.has_stage:
+            raise Inconclusive(NO_STAGE)
+        self._note("rehearse")
+        told = (configuration.parent / GENERATION_FILE).read_text()
+        generation = re.findall("[0-9a-f]{12}", told)[0]
+        yield ModelStage(Loaded(generation, configuration.read_text(), frozenset()))
 
     def start(self) -> tuple[bool, str]:
         """See Instance."""
@@ -381,7 +403,7 @@ class ModelNginx:
     def dial(self, endpoint: Endpoint, timeout: float) -> Connection:
         """Open a connection to whoever listens there."""
         self._advance()
-        return Answering(self, endpoint, timeout)
+        return Answering(self.accepted_at(endpoint), endpoint, timeout)
 
     def accepted_at(self, endpoint: Endpoint) -> Loaded | None:
         """Return the configuration that accepts at an endpoint, None for another program.
@@ -421,10 +443,10 @@ def _reaches(listening: str, address: str) -> bool:
 class Answering(Connection):
     """A connection to the model."""
 
-    def __init__(self, nginx: ModelNginx, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, loaded: Loaded | None, endpoint: Endpoint, timeout: float) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
-        self.loaded = nginx.accepted_at(endpoint)
+        self.loaded = loaded
         self.peer_certificate = b""
 
     def __exit__(
@@ -456,6 +478,22 @@ class Answering(Connection):
         if "wrong-fallback" in loaded.words:
             return Reply(204, {"grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
         return Reply(200, {**GRPC, "grpc-status": "14"}, trailers_only=True, duration_ms=0.1)
+
+
+class ModelStage:
+    """A configuration on a stage: whoever asks anything there is answered by it."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+
+    def prove(self, generation: str, expectation: Expectation) -> list[Row]:
+        """See Stage."""
+        if "unstartable" in self._loaded.words:
+            raise Inconclusive("it did not start there")
+        if "dying" in self._loaded.words:
+            raise WorkersDied([CHDIR, "[alert] 7#7: worker process 8 exited with fatal code 2"])
+        answer = partial(Answering, self._loaded)
+        return Prover(dial=answer).prove(generation, expectation)
 
 
 BUS = "/RemoteService/call"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -30,14 +31,18 @@ class Commands:
 
     def __init__(self) -> None:
         self.made: list[list[str]] = []
+        self.missing: set[str] = set()
         self.active = "active"
         self.pid = os.getpid()
         self.status = 0
         self.journal = ""
 
-    def __call__(self, command: list[str]) -> tuple[int, str, str]:
-        """Run a command."""
+    def __call__(self, command: list[str], handle_exceptions: bool = True) -> tuple[int, str, str]:
+        """Run a command. AnsibleModule's ends the module where one is not there, if it may."""
+        assert not handle_exceptions
         self.made.append(command)
+        if command[0] in self.missing:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         if command[:2] == ["systemctl", "show"]:
             return 0, f"LoadState=loaded\nActiveState={self.active}\nMainPID={self.pid}\n", ""
         if command[0] == "journalctl":
@@ -113,6 +118,18 @@ def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> No
     commands.made.clear()
     instance.stop()
     assert commands.made == [["systemctl", "stop", "oap-proxy"]]
+
+
+def test_a_command_that_is_not_there(instance: SystemdInstance, commands: Commands) -> None:
+    """It has failed, with words that say so, and ends no run half-way."""
+    commands.missing = {"systemctl", "journalctl", "/opt/nginx"}
+    told = "cannot run systemctl: No such file or directory"
+    assert instance.start() == instance.reload() == instance.restart() == (False, told)
+    accepted, words = instance.test(Path("/x/nginx.conf"))
+    assert (accepted, words) == (False, "cannot run /opt/nginx: No such file or directory")
+    assert (instance.running(), instance.workers(), instance.stopped()) == (False, set(), None)
+    assert instance.log_since(instance.mark()) == []
+    instance.stop()
 
 
 # The log

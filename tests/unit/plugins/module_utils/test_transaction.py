@@ -117,11 +117,17 @@ def test_unchanged(serving: ModelNginx) -> None:
     assert (outcome.proven_ms, outcome.alerts) == (None, [])
 
 
-def test_unchanged_is_proven(serving: ModelNginx) -> None:
-    """What was found live and right is remembered, though another run brought it live."""
+def test_what_is_not_known_to_be_proven_is_read_again(serving: ModelNginx) -> None:
+    """What is live may be what was edited before a run that was killed mended it."""
     serving.tree.proven_link.unlink()
-    assert serving.transaction().run(OLD, PLAIN).changed is False
+    told = [f"generation {OLD_ID} is live and not proven: a run was killed"]
+    checked = serving.transaction().check(OLD, PLAIN)
+    assert (checked.changed, checked.drift) == (True, told)
+    serving.verbs()
+    outcome = serving.transaction().run(OLD, PLAIN)
+    assert (outcome.changed, outcome.action, outcome.drift) == (True, "reloaded", told)
     assert serving.tree.proven() == OLD_ID
+    assert not serving.transaction().run(OLD, PLAIN).changed
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 4.0])
@@ -364,7 +370,7 @@ def test_rejected_at_the_first_run(nginx: ModelNginx) -> None:
     error = failing(nginx, REFUSED)
     assert (error.reason, error.generation, error.rolled_back) == ("rejected", None, False)
     assert (nginx.tree.current(), nginx.tree.generations(), nginx.live_id) == (None, [], None)
-    assert "nothing was live" in error.message
+    assert "Nothing was changed; nothing is known to be live." in error.message
 
 
 @pytest.mark.parametrize(
@@ -469,7 +475,7 @@ def test_disk_full(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.undo()
     assert (error.reason, error.generation, error.rolled_back) == ("rejected", OLD_ID, False)
     assert "No space left on device" in error.message
-    assert "what was live was not touched" in error.message
+    assert f"What was live was not touched; generation {OLD_ID} is still live." in error.message
     assert (serving.tree.current(), serving.tree.intact(OLD_ID)) == (OLD_ID, True)
     assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
 
@@ -484,7 +490,7 @@ def test_disk_full_while_mending(serving: ModelNginx, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "fsync", full)
     error = failing(serving, OLD)
     monkeypatch.undo()
-    assert "what was live was not touched" in error.message
+    assert f"What was live was not touched; generation {OLD_ID} is still live." in error.message
     assert serving.tree.current() == OLD_ID
     assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
 

@@ -79,6 +79,11 @@ class Runs(RuleBasedStateMachine):
         held = {port for _address, port in self.nginx.live.sockets} if self.nginx.live else set()
         self.nginx.faults = replace(self.nginx.faults, taken=taken - held, lingering=lingering)
 
+    @rule(has_stage=st.booleans())
+    def stage(self, has_stage: bool) -> None:
+        """A configuration can be rehearsed here, or no more."""
+        self.nginx.has_stage = has_stage
+
     @rule(silent=st.booleans())
     def silence(self, silent: bool) -> None:
         """No listener answers, or they do again."""
@@ -181,7 +186,8 @@ class Runs(RuleBasedStateMachine):
         self.nginx.verbs()
         ended = self._attempt(lambda: self.nginx.transaction(given).check(files, expectation))
         if isinstance(ended, TransactionError):
-            assert (ended.reason in NOTHING_TOUCHED, ended.rolled_back) == (True, False)
+            assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
+            assert ended.rolled_back is False
         else:
             assert (ended.action, ended.proven_ms) == ("none", None)
             wanted = id_of(files, expectation)
@@ -189,7 +195,11 @@ class Runs(RuleBasedStateMachine):
             assert ended.changed is not held
             assert not ended.proof or live == wanted == self.nginx.tree.current()
         assert (self._disk(), self.nginx.live) == before
-        assert set(self.nginx.verbs()) <= {"test"}
+        assert set(self.nginx.verbs()) <= {"test", "rehearse"}
+
+    def _rehearsed(self) -> set[str]:
+        """Return the reasons of what is found before the swap where it can be rehearsed."""
+        return {"fallback"} if self.nginx.has_stage else set()
 
     @staticmethod
     def _attempt(run: Callable[[], Outcome]) -> Outcome | TransactionError:
@@ -241,13 +251,13 @@ class Runs(RuleBasedStateMachine):
         if isinstance(ended, TransactionError):
             assert given.allow_restart or "restart" not in verbs
             assert tree.proven() == proven
-            if set(verbs) <= {"test"}:
-                assert ended.reason in NOTHING_TOUCHED
+            if set(verbs) <= {"test", "rehearse"}:
+                assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
                 assert (ended.reason == "not_live") is nginx.faults.stopped_master
                 assert (tree.current(), nginx.answers()) == (disk, live)
                 assert ended.rolled_back is False
             else:
-                assert ended.reason in AFTER_THE_SWAP
+                assert ended.reason in AFTER_THE_SWAP - self._rehearsed()
                 assert tree.current() in before
                 assert tree.current() == proven or proven is None
                 # Workers that lingered before the run serve what was live then.
@@ -265,6 +275,8 @@ class Runs(RuleBasedStateMachine):
         assert proven in {None, *tree.generations()}
         assert (ended.proven_ms is None) is (ended.action == "none")
         assert ("it was replaced." in ended.alerts) is (nginx.outdated() is not None)
+        assert bool(ended.rehearsal and ended.rehearsal.held) is ("rehearse" in verbs)
+        verbs = [verb for verb in verbs if verb != "rehearse"]
         if ended.action == "none":
             assert (verbs, disk, wanted in live) == ([], wanted, True)
             assert ended.changed is bool(ended.repaired)
