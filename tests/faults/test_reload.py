@@ -94,11 +94,11 @@ FAULTS = [
         "too few descriptors",
         CHANGE,
         "not_live",
-        ("Too many open files",),
+        ("Too many open files", "too few descriptors: raise LimitNOFILE"),
         log="24: Too many open files",
         rolled_back=True,
         to_master="prlimit --pid $MASTER --nofile=16:",
-        from_master="prlimit --pid $MASTER --nofile=$(prlimit --pid $MASTER --nofile -no HARD):",
+        from_master="prlimit --pid $MASTER --nofile=1024:",
     ),
     Fault(
         "workers that end at their start",
