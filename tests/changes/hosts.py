@@ -90,7 +90,7 @@ def deployed(proxies: Mapping[str, Mapping[str, object]]) -> Iterator[ChangesHos
     named = {name: {"grpc_proxy_name": name, **given} for name, given in proxies.items()}
     first = dict(list(named.items())[:1])
     proxy = ChangesHost(one.host("proxy1"))
-    fresh = KEEP not in os.environ
+    fresh = not os.environ.get(KEEP)
     if fresh:
         lab.down(one)
     try:
