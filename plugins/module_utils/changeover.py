@@ -51,7 +51,10 @@ class Changeover:
             if state.disk != state.wanted:
                 self._tree.swap(state.wanted)
         except OSError as error:
-            return Attempt(words=f"cannot swap {self._tree.current_link}: {error}.")
+            return Attempt(
+                words=f"cannot swap {self._tree.current_link}: {error}. Make room or mend the "
+                "permissions, then run again."
+            )
         if not state.running:
             return self._follower.follow("started", state.wanted, expectation, mark, set())
         if restart:
@@ -80,8 +83,8 @@ class Changeover:
         log = self._instance.log_since(mark)
         reason, cause = verdict(attempt, log)
         cause += trouble
-        for told in (self._instance.outdated(), self._instance.stopped()):
-            cause += f" Mind that {told}" if told else ""
+        for told in filter(None, (*self._instance.troubles(), self._instance.altered())):
+            cause += f" Mind that {told}"
         live = self._survey.live()
         # Workers of both configurations may answer: what may be live stays on disk.
         known = rolled_back or live is not None
@@ -116,7 +119,10 @@ class Changeover:
         mark = self._instance.mark()
         blank = Expectation((), ())
         back = self._follower.follow(action, before, expectation or blank, mark, accepting)
-        return back.proven and expectation is not None
+        # Where both commands were refused, what serves has never been told to change.
+        untold = state.live == before and not attempt.done and not back.done
+        whole = back.proven or (untold and not back.faults)
+        return whole and expectation is not None
 
     def _now(self, state: State, rolled_back: bool, live: str | None) -> str:
         """Say what is on disk and what is live."""

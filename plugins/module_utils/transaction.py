@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
@@ -187,7 +188,12 @@ class Transaction:
         """Do the work alone, on a tree without what a killed run has left."""
         with self._tree.lock():
             repaired = self._tree.sweep()
-            outcome = work()
+            try:
+                outcome = work()
+            except OSError:
+                with suppress(OSError):
+                    self._tree.sweep()  # on a full disk that is room
+                raise
         outcome.repaired = repaired
         outcome.changed = outcome.changed or bool(repaired)
         return outcome
@@ -313,14 +319,24 @@ class Transaction:
 
     def _refuse_stopped(self, state: State) -> None:
         """Refuse what the instance could not act on, while nothing has been touched yet."""
+        if state.live and not state.running:
+            # It may have come to run since it was asked.
+            state.running = self._instance.running()
+        if state.live and not state.running:
+            raise untouched(
+                "not_started",
+                "the instance does not run, yet another nginx answers with a generation of ours: "
+                "it was started by hand, and nobody looks after it. 'ss -ltnp' on the host names "
+                "it: end it, then run again.",
+                state.live,
+            )
         stopped = self._instance.stopped() if state.running else None
         if stopped:
             raise untouched("not_live", stopped, state.live)
 
     def _mind_instance(self, outcome: Outcome) -> Outcome:
         """Tell of an instance that serves, and will not take the next change as it is."""
-        words = (self._instance.outdated(), self._instance.stopped())
-        outcome.alerts += [told for told in words if told]
+        outcome.alerts += self._instance.troubles()
         return outcome
 
     def _test(self, place: Path, state: State) -> None:

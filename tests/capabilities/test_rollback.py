@@ -66,8 +66,9 @@ class History:
 
 @pytest.fixture(scope="module")
 def configured(proxies: Proxies) -> History:
-    """Three configurations, one after the other."""
+    """Three configurations, one after the other, on a tree without any of before."""
     made = History(proxies("rollback", PORT))
+    made.proxy.machine.run("sh", "-c", f"systemctl stop rollback; rm -rf {made.proxy.root}")
     for name, settings in (("first", FIRST), ("second", SECOND), ("third", THIRD)):
         made.proxy.deploy(settings)
         setattr(made, name, made.live)
@@ -99,7 +100,7 @@ def test_list(history: History) -> None:
     assert listed == {
         history.third: "live, current, proven",
         history.second: "previous",
-        history.first: "",
+        history.first: "kept",
     }
 
 
@@ -246,6 +247,6 @@ def test_not_proven(history: History) -> None:
     assert f"Rolled back: generation {history.third} is live again." in failure.message
     assert history.live == history.third
     listed = history.listed()
-    assert (listed[history.third], listed[history.first]) == ("live, current, proven", "")
+    assert (listed[history.third], listed[history.first]) == ("live, current, proven", "kept")
     assert history.back(history.first).changed() == 1
     assert history.live == history.first

@@ -619,6 +619,15 @@ def test_generations_are_listed_by_age(tree: Tree) -> None:
     assert tree.generations() == names[::-1]
 
 
+def test_what_is_sealed_is_the_newest(tree: Tree) -> None:
+    """Also where the clock was set back: else what is new would be pruned for what is old."""
+    names = [tree.stage(SOME), tree.stage(OTHER)]
+    ahead = tree.path(names[0]).stat().st_mtime_ns + 10**18
+    os.utime(tree.path(names[0]), ns=(ahead, ahead))
+    newest = tree.stage(THIRD)
+    assert tree.generations() == [names[1], names[0], newest]
+
+
 # Killed
 
 
