@@ -97,7 +97,7 @@ FAULTS = [
         ("Too many open files", "too few descriptors: raise LimitNOFILE"),
         log="24: Too many open files",
         rolled_back=True,
-        to_master="prlimit --pid $MASTER --nofile=16:",
+        to_master="prlimit --pid $MASTER --nofile=8:",
         from_master="prlimit --pid $MASTER --nofile=1024:",
     ),
     Fault(
