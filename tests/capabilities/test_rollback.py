@@ -79,7 +79,8 @@ def configured(proxies: Proxies) -> History:
 @pytest.fixture
 def history(configured: History) -> History:
     """The third is live, and the second was before it."""
-    if configured.link("current") != configured.third:
+    links = configured.link("current"), configured.link("previous")
+    if links != (configured.third, configured.second):
         if configured.link("current") != configured.second:
             configured.proxy.deploy(SECOND)
         configured.proxy.deploy(THIRD)
