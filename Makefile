@@ -26,7 +26,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 # The outages are measured against the clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## All there is: gates, molecule, distributions, tests on hosts
 	@$(TOGETHER) images sanity lint types unit specs install-test
-	@$(TOGETHER) distributions capabilities faults-short molecule balancing
+	@$(TOGETHER) distributions capabilities faults-short changes-short molecule balancing
 	@$(MAKE) resilience
 
 ##@ Test a part
@@ -71,12 +71,21 @@ molecule: machine-for-tests ## molecule's default scenario: site.yml end to end 
 distributions: machine-for-tests ## molecule's other scenario: Debian 11, 12, 13 and sid, with everything
 	@$(PART) 'molecule distributions' molecule test --scenario-name distributions
 
-faults: machine-for-tests ## The fault table, each row on nginx 1.18, 1.22, 1.26 and 1.30, and bad input
+faults: machine-for-tests ## The fault table, each row on nginx 1.18, 1.22, 1.26 and 1.30, bad input, and changes
 	@rm -f .build/faults.json
+	@$(MAKE) faults-every changes
+
+faults-every: machine-for-tests
 	@$(PART) faults pytest tests/faults --every-nginx
 
 faults-short: machine-for-tests ## The same on nginx 1.22, and on the others what a reload does
 	@$(PART) 'faults, short' pytest tests/faults
+
+changes: machine-for-tests ## A run killed at every place, power cuts, and 100 changes in a row under load
+	@$(PART) changes pytest tests/changes
+
+changes-short: machine-for-tests ## The same without the power cuts, and without the rollbacks under load
+	@$(PART) 'changes, short' pytest tests/changes -k 'not power_cut and not half-bad'
 
 faults-page: $(READY) ## docs/faults.md anew from what `make faults` has measured
 	@python -m tests.faults.table
@@ -90,7 +99,7 @@ balancing: machine-for-tests ## How 1,000 calls fall, by balancing method
 resilience: machine-for-tests ## OAPs killed, vanished and back: what calls and streams see of it
 	@$(PART) resilience pytest tests/resilience
 
-bench: machine-for-tests ## Measure how long the playbook and a change take, and what a call costs in the proxy
+bench: machine-for-tests ## Measure the playbook, changes under load, and what a call costs in the proxy
 	@python -m tests.bench
 
 ##@ Make
@@ -130,5 +139,5 @@ $(READY): requirements.lock
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
   lint-changelog types sanity unit specs install-test molecule distributions faults \
-  faults-short faults-page capabilities balancing resilience bench build changelog \
+  faults-every faults-short faults-page changes changes-short capabilities balancing resilience bench build changelog \
   lock images machine machine-for-tests clean help

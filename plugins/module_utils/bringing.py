@@ -21,10 +21,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance impo
     missing,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
-    Outcome,
-    TransactionError,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Outcome
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
@@ -39,21 +36,20 @@ def bring(options: Mapping[str, Any], run: Run, check: bool) -> Outcome:
     :param check: tell only what that would be.
     :raises TransactionError: when it did not come to be, or something is missing on the host.
     """
-    libraries = {"python3-h2": H2_IMPORT_ERROR, "python3-cryptography": CRYPTOGRAPHY_IMPORT_ERROR}
-    lacking = missing(options["instance"])
-    lacking += [library for library, fault in libraries.items() if fault]
-    if lacking:
-        raise TransactionError(
-            "rejected",
-            f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
-            "instance. Nothing was changed.",
-        )
     transaction = Transaction(
         Tree(options["root"] or f"/etc/nginx/{options['instance']['name']}"),
         from_options(options["instance"], run),
         Prover(),
         Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
     )
+    libraries = {"python3-h2": H2_IMPORT_ERROR, "python3-cryptography": CRYPTOGRAPHY_IMPORT_ERROR}
+    lacking = missing(options["instance"])
+    lacking += [library for library, fault in libraries.items() if fault]
+    if lacking:
+        raise transaction.refusal(
+            f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
+            "instance."
+        )
     return (transaction.check_bring if check else transaction.bring)(options["generation"])
 
 

@@ -51,7 +51,10 @@ class Changeover:
             if state.disk != state.wanted:
                 self._tree.swap(state.wanted)
         except OSError as error:
-            return Attempt(words=f"cannot swap {self._tree.current_link}: {error}.")
+            return Attempt(
+                words=f"cannot swap {self._tree.current_link}: {error}. Make room or mend the "
+                "permissions, then run again."
+            )
         if not state.running:
             return self._follower.follow("started", state.wanted, expectation, mark, set())
         if restart:
@@ -80,11 +83,13 @@ class Changeover:
         log = self._instance.log_since(mark)
         reason, cause = verdict(attempt, log)
         cause += trouble
-        for told in (self._instance.outdated(), self._instance.stopped()):
-            cause += f" Mind that {told}" if told else ""
-        live = self._survey.live() if self._instance.running() else None
+        for told in filter(None, (*self._instance.troubles(), self._instance.altered())):
+            cause += f" Mind that {told}"
+        live = self._survey.live()
+        # Workers of both configurations may answer: what may be live stays on disk.
+        known = rolled_back or live is not None
         try:
-            if fresh and state.wanted not in (live, self._tree.current()):
+            if fresh and known and state.wanted not in (live, self._tree.current()):
                 self._tree.remove(state.wanted)
         except OSError as error:
             cause = f"{cause} Left on disk: generation {state.wanted} ({error})."
@@ -114,17 +119,24 @@ class Changeover:
         mark = self._instance.mark()
         blank = Expectation((), ())
         back = self._follower.follow(action, before, expectation or blank, mark, accepting)
-        return back.proven and expectation is not None
+        # Where both commands were refused, what serves has never been told to change.
+        untold = state.live == before and not attempt.done and not back.done
+        whole = back.proven or (untold and not back.faults)
+        return whole and expectation is not None
 
     def _now(self, state: State, rolled_back: bool, live: str | None) -> str:
-        """Say in one sentence what is on disk and what is live."""
+        """Say what is on disk and what is live."""
         serving = f"generation {live}" if live else "nothing that answers with its id"
-        if rolled_back and state.before is None:
-            return "There was no generation before: the instance is stopped, nothing is live."
         if rolled_back and state.running:
             return f"Rolled back: generation {state.before} is live again."
+        another = f"another nginx answers with {serving}" if live else "nothing is live"
+        if rolled_back and state.before is None:
+            return f"There was no generation before: the instance is stopped, {another}."
         if rolled_back:
-            return f"Rolled back on disk to generation {state.before}; it does not run, as before."
+            return (
+                f"Rolled back on disk to generation {state.before}; it does not run, as before: "
+                f"{another}."
+            )
         if state.before in (None, state.wanted):
             return (
                 f"There is no other generation to go back to. Live now: {serving}. "

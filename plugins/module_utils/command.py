@@ -41,8 +41,11 @@ Source: https://eff-certbot.readthedocs.io/en/stable/using.html#renewing-certifi
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
-def here(command: list[str]) -> tuple[int, str, str]:
-    """Run a command on this host."""
+def here(command: list[str], **_ansibles: bool) -> tuple[int, str, str]:
+    """Run a command on this host, as AnsibleModule.run_command does.
+
+    :raises OSError: when it cannot be run.
+    """
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

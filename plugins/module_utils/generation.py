@@ -185,8 +185,7 @@ class Tree:
         for link in (self.current_link, self.proven_link, self.previous_link):
             if link.exists() and not link.is_symlink():
                 raise GenerationError(
-                    f"{link} is no link, so it is not ours: move it away, then run again. "
-                    "Nothing was changed."
+                    f"{link} is no link, so it is not ours: move it away, then run again."
                 )
 
     @contextmanager
@@ -201,8 +200,8 @@ class Tree:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise Busy(
-                    f"another run is changing {self.root} at this moment; "
-                    "wait for it to end and run again."
+                    f"another run is changing {self.root} at this moment: wait for it to end, "
+                    "then run again."
                 ) from error
             yield
 
@@ -286,6 +285,7 @@ class Tree:
         staging = self.generations_dir / f"{_STAGING}{generation}"
         staging.mkdir(mode=0o700)
         write(staging, files)
+        self._date(staging)
         if self.path(generation).is_dir():
             if self.proven() == generation:
                 self._take_away(self.proven_link)
@@ -297,6 +297,12 @@ class Tree:
         os.rename(str(staging), str(self.path(generation)))
         _fsync(self.generations_dir)
         return generation
+
+    def _date(self, staging: Path) -> None:
+        """Date what is sealed after all the others, also where the clock was set back."""
+        newest = max((self.path(name).stat().st_mtime_ns for name in self.generations()), default=0)
+        if staging.stat().st_mtime_ns <= newest:
+            os.utime(staging, ns=(newest + 1, newest + 1))
 
     def swap(self, generation: str) -> None:
         """Point ``current`` to a generation by rename: a reader sees the old or the new one."""

@@ -197,6 +197,8 @@ class Connection:
         self._unsent = b""
         self.alpn: str | None = None
         self.peer_certificate = b""
+        if H2_IMPORT_ERROR:
+            raise CallError(f"cannot ask {endpoint.name}: python3-h2 is missing on this host")
         source = (endpoint.source, 0) if endpoint.source else None
         try:
             self._socket = socket.create_connection(

@@ -11,22 +11,30 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
-Run = Callable[[list[str]], tuple[int, str, str]]
-"""Runs a command, returns its exit status, standard output and standard error."""
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import transient
+
+Run = Callable[..., tuple[int, str, str]]
+"""AnsibleModule.run_command: returns a command's exit status, standard output and error."""
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
 # What the proof's own calls make nginx log.
 _FORCED = 'upstream: "grpc://oap_proxy_unavailable"'
 _ALERT = re.compile(r"\[(crit|alert|emerg)\]")
-_GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to )")
+_GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to \S+ failed \(98:)")
 # A worker that comes to its end by itself or by a signal; one that was told to stop says less.
 _DIED = re.compile(r"\[alert\].* process (\d+) exited (on signal|with fatal code)")
 _STOPPED = ("T", "t")
+# Why systemd did not start a unit.
+_REFUSED = re.compile(r"condition|asserts? failed|Refusing|process exited|Failed at step")
+# Seconds since boot, host, program, words; as journalctl writes short-monotonic.
+_JOURNAL = re.compile(r"^\[ *(\d+\.\d+)\] \S+ \S+: (.*)$")
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,13 @@ class Mark:
     :ivar inode: of the log file, 0 when there was none.
     :ivar offset: bytes.
     :ivar clock: seconds since the epoch.
+    :ivar monotonic: seconds on the clock that nobody can set.
     """
 
     inode: int
     offset: int
     clock: float
+    monotonic: float = 0.0
 
 
 class Instance(Protocol):
@@ -51,6 +61,9 @@ class Instance(Protocol):
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """Test a configuration with the binary that will run it; return verdict and words."""
+
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """Run a configuration apart from what serves; see :class:`rehearsal.Rehearsing`."""
 
     def start(self) -> tuple[bool, str]:
         """Start the instance; return success and what was said."""
@@ -72,6 +85,12 @@ class Instance(Protocol):
 
     def stopped(self) -> str | None:
         """Say when the master process cannot act on what it is told."""
+
+    def troubles(self) -> list[str]:
+        """Say what a person should know of an instance, also of one that serves."""
+
+    def altered(self) -> str | None:
+        """Say when somebody has changed how it is started and reloaded."""
 
     def mark(self) -> Mark:
         """Remember where the log ends now."""
@@ -95,18 +114,27 @@ class SystemdInstance:
     :param unit: name of the unit.
     :param binary: path of the nginx binary.
     :param error_log: path of the instance's error log.
+    :param runtime: its runtime directory.
     :param run: how to run a command.
     """
 
-    def __init__(self, unit: str, binary: str, error_log: str, run: Run) -> None:
+    def __init__(self, unit: str, binary: str, error_log: str, runtime: str, run: Run) -> None:
         self.unit = unit
         self.binary = binary
         self.error_log = Path(error_log)
+        self.runtime = Path(runtime)
         self._run = run
 
+    def _call(self, *command: str) -> tuple[int, str, str]:
+        """Run a command; one that cannot be run has failed, and ends nothing half-way."""
+        try:
+            return self._run(list(command), handle_exceptions=False)
+        except OSError as error:
+            return 127, "", f"cannot run {command[0]}: {error.strerror}"
+
     def _properties(self) -> dict[str, str]:
-        wanted = "ActiveState,MainPID,LoadState"
-        _status, out, _error = self._run(["systemctl", "show", "--property", wanted, self.unit])
+        wanted = "ActiveState,MainPID,LoadState,DropInPaths"
+        _status, out, _error = self._call("systemctl", "show", "--property", wanted, self.unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def running(self) -> bool:
@@ -115,17 +143,33 @@ class SystemdInstance:
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`Instance`."""
-        status, out, error = self._run([self.binary, "-t", "-q", "-c", str(configuration)])
+        status, out, error = self._call(self.binary, "-t", "-q", "-c", str(configuration))
         return status == 0, (error or out).strip()
 
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """See :class:`Instance`."""
+        command = [self.binary, "-c", str(configuration)]
+        return transient(
+            self.unit, command, self.error_log, self.runtime, lambda words: self._call(*words)
+        )
+
     def _systemctl(self, verb: str) -> tuple[bool, str]:
-        status, out, error = self._run(["systemctl", verb, self.unit])
+        status, out, error = self._call("systemctl", verb, self.unit)
         return status == 0, (error or out).strip()
 
     def start(self) -> tuple[bool, str]:
         """See :class:`Instance`. A unit that failed too often before may start again."""
         self._systemctl("reset-failed")
-        return self._systemctl("start")
+        return self._started("start")
+
+    def _started(self, verb: str) -> tuple[bool, str]:
+        """Start it. Where a condition of the unit does not hold, systemd ends well all the same."""
+        mark = self.mark()
+        done, words = self._systemctl(verb)
+        if done and self.running():
+            return True, words
+        reasons = [line for line in self._journal(mark) if _REFUSED.search(line)]
+        return False, f"systemd says: {reasons[-1].rstrip('.')}." if reasons else words
 
     def stop(self) -> None:
         """See :class:`Instance`."""
@@ -140,9 +184,9 @@ class SystemdInstance:
 
         Ended by TERM: with QUIT the ports would be closed for as long as streams are held.
         """
-        self._run(["systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit])
+        self._call("systemctl", "kill", "--kill-who=main", "--signal=TERM", self.unit)
         self._systemctl("reset-failed")
-        return self._systemctl("restart")
+        return self._started("restart")
 
     def workers(self) -> set[int]:
         """See :class:`Instance`. A worker that drains says so in its process title."""
@@ -177,6 +221,29 @@ class SystemdInstance:
             f"'kill -CONT {master}' lets it go on."
         )
 
+    def troubles(self) -> list[str]:
+        """See :class:`Instance`."""
+        return [told for told in (self.outdated(), self.stopped(), self._mute()) if told]
+
+    def altered(self) -> str | None:
+        """See :class:`Instance`."""
+        paths = self._properties().get("DropInPaths", "")
+        return f"drop-ins change the unit {self.unit}: {paths}." if paths else None
+
+    def _mute(self) -> str | None:
+        """Say when nginx cannot write to its log, which it tells nowhere else."""
+        place = self.error_log.parent
+        try:
+            room = os.statvfs(place)
+        except OSError:
+            return None
+        if room.f_bavail or not room.f_blocks:
+            return None
+        return (
+            f"the file system of {place} is full: nginx logs nothing there, neither calls nor why "
+            "it refuses a configuration. Make room."
+        )
+
     def _master(self) -> int:
         return int(self._properties().get("MainPID", "0"))
 
@@ -185,8 +252,8 @@ class SystemdInstance:
         try:
             state = self.error_log.stat()
         except OSError:
-            return Mark(0, 0, time.time())
-        return Mark(state.st_ino, state.st_size, time.time())
+            return Mark(0, 0, time.time(), time.monotonic())
+        return Mark(state.st_ino, state.st_size, time.time(), time.monotonic())
 
     def _lines(self, mark: Mark) -> list[str]:
         try:
@@ -206,19 +273,29 @@ class SystemdInstance:
         """
         lines = [line for line in self._lines(mark) if _SEVERE.search(line)]
         if not lines:
-            since = f"--since=@{int(mark.clock)}"
-            _status, out, _error = self._run(
-                ["journalctl", "--quiet", "--no-pager", "--output=cat", since, "-u", self.unit]
-            )
-            lines = [line for line in out.splitlines() if _SEVERE.search(line)]
+            lines = [line for line in self._journal(mark) if _SEVERE.search(line)]
         return _unique(lines)
+
+    def _journal(self, mark: Mark) -> list[str]:
+        """Return what the journal has got since the mark.
+
+        Where the clock was set back, lines of long ago are dated later than the mark.
+        """
+        self._call("journalctl", "--sync")
+        since = f"--since=@{int(mark.clock)}"
+        kind = "--output=short-monotonic"
+        _status, out, _error = self._call(
+            "journalctl", "--quiet", "--no-pager", kind, since, "-u", self.unit
+        )
+        told = map(_JOURNAL.match, out.splitlines())
+        return [line[2] for line in told if line and float(line[1]) >= mark.monotonic]
 
     def alerts_since(self, mark: Mark) -> list[str]:
         """See :class:`Instance`."""
         return _unique([line for line in self._lines(mark) if _ALERT.search(line)])
 
     def given_up(self, mark: Mark, before: set[int]) -> bool:
-        """See :class:`Instance`. A failed bind alone is tried again by nginx for 2.5 s."""
+        """See :class:`Instance`. A port that is taken alone is tried again by nginx, for 2.5 s."""
         lines = self._lines(mark)
         died = {int(found) for line in lines for found, _how in _DIED.findall(line)}
         gone = bool(died - before) or any(_GIVEN_UP.search(line) for line in lines)
@@ -283,6 +360,7 @@ def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
         unit=name,
         binary=options["binary"] or "",
         error_log=options["error_log"] or f"/var/log/{name}/error.log",
+        runtime=options.get("runtime") or f"/run/{name}",
         run=run,
     )
 

@@ -77,12 +77,23 @@ class Listener:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Listener:
-        """Read one from a proof.json, also from one of a version that knew less."""
+        """Read one from a proof.json, also from one of a version that knew less.
+
+        :raises KeyError, TypeError, ValueError: for one that nobody can ask.
+        """
         known = dict(data)
         refusals = tuple(
-            Refusal(item["method"], tuple(item["statuses"])) for item in known.pop("refusals", ())
+            Refusal(_text(item["method"]), tuple(item["statuses"]))
+            for item in known.pop("refusals", ())
         )
-        return cls(**known, refusals=refusals)
+        read = cls(**known, refusals=refusals)
+        ipaddress.ip_address(read.address)
+        for text in (read.address, read.server_name, read.certificate):
+            _text(text)
+        numbers = {status for refusal in refusals for status in refusal.statuses}
+        if read.port not in range(1, 65536) or not numbers <= set(range(len(STATUS_NAMES))):
+            raise ValueError(f"{read.name}: its port or a status is none")
+        return read
 
     @property
     def name(self) -> str:
@@ -147,7 +158,7 @@ class Expectation:
         data = json.loads(content)
         return cls(
             tuple(Listener.from_data(item) for item in data["listeners"]),
-            tuple(data["methods"]),
+            tuple(_text(method) for method in data["methods"]),
             tuple(data["secrets"]),
         )
 
@@ -167,6 +178,12 @@ class Expectation:
                 for other in old
             )
         )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _sockets(listeners: Sequence[Listener]) -> set[Listener]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, identity
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Row
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Rehearsal
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State
 
 HIDDEN = "(secret, not shown)\n"
@@ -23,10 +24,15 @@ _TAKEN = re.compile(r"bind\(\) to (\S+) failed \(98:")
 _SEVERE = re.compile(r"\[(crit|alert|emerg)\]")
 # A zone of a limit with another key under the same name: the running master refuses it.
 _ONLY_RESTART = re.compile(r"uses the .* key while previously it used")
+_IN_HIDING = (
+    "something answers in the place of the proof: look for a return, a rewrite or a location in "
+    "grpc_proxy_snippets."
+)
 # Words of OpenSSL's that say little, and what they come down to.
 _MEANINGS = {
     "key values mismatch": "The private key does not fit its certificate.",
     "bad password read": "The private key is encrypted; give it without a passphrase.",
+    "(24: Too many open files)": "Its master process has too few descriptors: raise LimitNOFILE.",
 }
 
 
@@ -37,6 +43,7 @@ class Outcome:
     :ivar state: what was found before.
     :ivar proof: one row a listener.
     :ivar drift: where disk, process and listeners differed from one another before.
+    :ivar rehearsal: what it answered before the swap; None where nothing was to be changed.
     :ivar repaired: what a run that was killed had left.
     :ivar proven_ms: milliseconds from before the swap to the proof; None without a command.
     :ivar alerts: sentences that a person should read though the proof holds.
@@ -50,6 +57,7 @@ class Outcome:
     drift: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     tested: bool = True
+    rehearsal: Rehearsal | None = None
     proven_ms: float | None = None
     alerts: list[str] = field(default_factory=list)
 
@@ -73,6 +81,8 @@ class Outcome:
             "proof": [row.as_result() for row in self.proof],
             "diff": self.diff,
             "drift": self.drift,
+            "rehearsed": bool(self.rehearsal and self.rehearsal.held),
+            "not_rehearsed": (self.rehearsal and self.rehearsal.cause) or None,
             "repaired": self.repaired,
             "proven_ms": self.proven_ms,
         }
@@ -114,6 +124,26 @@ class TransactionError(Exception):
             "generation": self.generation,
             "proof": [row.as_result() for row in self.proof],
         }
+
+
+def still_live(live: str | None) -> str:
+    """Say what is live, where nobody has touched it."""
+    return f"generation {live} is still live" if live else "nothing is known to be live"
+
+
+def untouched(
+    reason: str,
+    cause: str,
+    live: str | None,
+    nginx_log: Sequence[str] = (),
+    proof: Sequence[Row] = (),
+) -> TransactionError:
+    """Return the failure of a run that has changed nothing.
+
+    :param cause: sentences: what is wrong, and the thing to do next.
+    """
+    message = f"{cause} Nothing was changed; {still_live(live)}."
+    return TransactionError(reason, message, nginx_log, generation=live, proof=proof)
 
 
 @dataclass
@@ -180,6 +210,21 @@ def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
     return "not_live", f"the new configuration could not be brought live: {hint}"
 
 
+def refusal(rehearsal: Rehearsal, live: str | None) -> TransactionError:
+    """Return the failure of a configuration that was found wrong while nothing was touched."""
+    wrong = next(iter(rehearsal.wrong), None)
+    if wrong and wrong.wrong_answer:
+        reason, cause = "fallback", f"{wrong.fault}. {_remedy(wrong)}"
+    elif wrong:
+        reason, cause = "not_live", f"{wrong.fault}; {_IN_HIDING}"
+    else:
+        reason = "not_live"
+        words = first_cause("\n".join(rehearsal.died))
+        cause = f"the worker processes of the new configuration die: {words}"
+    log = list(dict.fromkeys(rehearsal.died))
+    return untouched(reason, f"In a rehearsal, {cause}", live, log, rehearsal.proof)
+
+
 def _hint(attempt: Attempt, log: Sequence[str]) -> str:
     taken = sorted({found for line in log for found in _TAKEN.findall(line)})
     severe = [line for line in log if _SEVERE.search(line)]
@@ -191,10 +236,7 @@ def _hint(attempt: Attempt, log: Sequence[str]) -> str:
     if severe:
         return first_cause("\n".join(severe))
     if any(row.hidden for row in attempt.faults):
-        return (
-            "something answers in the place of the proof: look for a return, a rewrite or a "
-            "location in grpc_proxy_snippets."
-        )
+        return _IN_HIDING
     return attempt.words or (
         "nginx wrote nothing of weight to its log; is its master process stopped?"
     )

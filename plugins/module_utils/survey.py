@@ -25,7 +25,7 @@ class State:
 
     :ivar wanted: id of the generation that is to be live.
     :ivar disk: id that ``current`` points to.
-    :ivar live: id that the running nginx answers with.
+    :ivar live: id that the listeners answer with.
     :ivar before: what to go back to: the last proven generation, else the live, else the disk's.
     """
 
@@ -57,7 +57,7 @@ class Survey:
         self._tree.refuse_strangers()
         disk, proven = self._tree.current(), self._tree.proven()
         running = self._instance.running()
-        live = self.live(expectation) if running else None
+        live = self.live(expectation)
         known = self._tree.generations()
         before = next((one for one in (proven, live, disk) if one in known), None)
         return State(wanted, disk, live, running, before)
@@ -121,6 +121,8 @@ class Survey:
             told.append(f"generation {state.disk} was edited since it was sealed{names}")
         if state.disk and not state.running:
             told.append("nginx does not run")
+        if state.live and not state.running:
+            told.append(f"another nginx answers with generation {state.live}")
         if state.running and state.live is None:
             told.append("no listener tells which generation is live")
         if state.live and state.disk and state.live != state.disk:

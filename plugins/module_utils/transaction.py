@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
@@ -30,11 +31,18 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Prover,
     Row,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Rehearsal,
+    rehearse,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,
     difference,
     first_cause,
+    refusal,
+    still_live,
+    untouched,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State, Survey
 
@@ -90,8 +98,12 @@ class Transaction:
 
         :raises TransactionError: with what is live now, when that did not come to be.
         """
-        complete = _complete(files, expectation)
-        return self._locked(lambda: self._run(complete, expectation))
+
+        def work() -> Outcome:
+            complete = _complete(files, expectation)
+            return self._locked(lambda: self._run(complete, expectation))
+
+        return self._told(work, expectation)
 
     def bring(self, name: str) -> Outcome:
         """Make a generation that is on disk the live configuration.
@@ -102,15 +114,35 @@ class Transaction:
         :param name: ``current``, ``previous``, or an id.
         :raises TransactionError: as for :meth:`run`, and when there is no such generation.
         """
-        return self._locked(lambda: self._bring(name))
+        return self._told(lambda: self._locked(lambda: self._bring(name)))
 
     def check(self, files: Sequence[File], expectation: Expectation) -> Outcome:
         """Do all that changes nothing: compare, and test in a place that is thrown away.
 
         :raises TransactionError: when nginx refuses the configuration.
         """
+        return self._told(lambda: self._check(files, expectation), expectation)
+
+    def check_bring(self, name: str) -> Outcome:
+        """Do all of :meth:`bring` that changes nothing."""
+        return self._told(lambda: self._check_bring(name))
+
+    def preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
+        """Compare only, for a host that cannot test a configuration yet."""
+        return self._told(lambda: self._preview(files, expectation), expectation)
+
+    def refusal(self, cause: str) -> TransactionError:
+        """Return the failure of a run that cannot even begin, with what is live.
+
+        :param cause: sentences: what is wrong, and the thing to do next.
+        """
+        return untouched("rejected", cause, self._survey.live())
+
+    # What changes nothing
+
+    def _check(self, files: Sequence[File], expectation: Expectation) -> Outcome:
         complete = _complete(files, expectation)
-        state = self._look(identity(complete), expectation)
+        state = self._survey.look(identity(complete), expectation)
         holds = self._survey.holds(state)
         serving = expectation if holds else self._survey.expectation(state.live)
         rows = self._prover.prove(state.live, serving) if state.live and serving else []
@@ -122,12 +154,12 @@ class Transaction:
         with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
             write(Path(place), complete)
             self._test(Path(place), state)
-        self._restart_needed(expectation, state)
-        self._refuse_stopped(state)
+            self._restart_needed(expectation, state)
+            self._refuse_stopped(state)
+            outcome.rehearsal = self._rehearse(Path(place), state, expectation)
         return outcome
 
-    def check_bring(self, name: str) -> Outcome:
-        """Do all of :meth:`bring` that changes nothing."""
+    def _check_bring(self, name: str) -> Outcome:
         state, expectation = self._named(name)
         holds = self._survey.holds(state)
         serving = self._survey.expectation(state.live)
@@ -140,10 +172,10 @@ class Transaction:
         outcome = Outcome(changed, state, proof=rows)
         outcome.drift = self._survey.drift(state, rows)
         outcome.diff = self._step(state)
+        outcome.rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
         return outcome
 
-    def preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
-        """Compare only, for a host that cannot test a configuration yet."""
+    def _preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
         complete = _complete(files, expectation)
         disk = self._tree.current()
         outcome = Outcome(True, State(identity(complete), disk, None, False, None), tested=False)
@@ -154,25 +186,37 @@ class Transaction:
 
     def _locked(self, work: Callable[[], Outcome]) -> Outcome:
         """Do the work alone, on a tree without what a killed run has left."""
-        try:
-            with self._tree.lock():
-                repaired = self._tree.sweep()
+        with self._tree.lock():
+            repaired = self._tree.sweep()
+            try:
                 outcome = work()
-        except Busy as error:
-            raise TransactionError("busy", str(error)) from error
-        except OSError as error:
-            raise TransactionError(
-                "rejected",
-                f"cannot write below {self._tree.root}: {error}; what was live was not touched. "
-                "Make room or mend the permissions, then run again.",
-                generation=self._survey.live(),
-            ) from error
+            except OSError:
+                with suppress(OSError):
+                    self._tree.sweep()  # on a full disk that is room
+                raise
         outcome.repaired = repaired
         outcome.changed = outcome.changed or bool(repaired)
         return outcome
 
+    def _told(self, work: Callable[[], Outcome], wanted: Expectation | None = None) -> Outcome:
+        """Do the work; what stands in its way on the host is a failure like any other."""
+        try:
+            return work()
+        except Busy as error:
+            raise untouched("busy", str(error), self._survey.live(wanted)) from error
+        except GenerationError as error:
+            raise untouched("rejected", str(error), self._survey.live(wanted)) from error
+        except OSError as error:
+            live = self._survey.live(wanted)
+            raise TransactionError(
+                "rejected",
+                f"cannot write below {self._tree.root}: {error}. Make room or mend the "
+                f"permissions, then run again. What was live was not touched; {still_live(live)}.",
+                generation=live,
+            ) from error
+
     def _run(self, files: Sequence[File], expectation: Expectation) -> Outcome:
-        state = self._look(identity(files), expectation)
+        state = self._survey.look(identity(files), expectation)
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
@@ -183,8 +227,14 @@ class Transaction:
         outcome.diff = difference(state.disk, self._survey.files(state.disk), files)
         fresh = state.wanted not in self._tree.generations()
         self._refuse_stopped(state)
+        mended = not fresh and not self._tree.intact(state.wanted)
         self._tree.stage(files)
-        return self._change(outcome, expectation, fresh)
+        try:
+            return self._change(outcome, expectation, fresh)
+        except TransactionError as error:
+            if mended:
+                error.message += f" Generation {state.wanted}, which was edited, is whole again."
+            raise
 
     def _bring(self, name: str) -> Outcome:
         state, expectation = self._named(name)
@@ -208,6 +258,7 @@ class Transaction:
         try:
             self._test(self._tree.path(state.wanted), state)
             restart = self._restart_needed(expectation, state)
+            outcome.rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
         except TransactionError:
             if fresh:
                 self._tree.remove(state.wanted)
@@ -238,16 +289,11 @@ class Transaction:
             )
         return outcome
 
-    def _look(self, wanted: str, expectation: Expectation) -> State:
-        try:
-            return self._survey.look(wanted, expectation)
-        except GenerationError as error:
-            raise TransactionError(
-                "rejected", str(error), generation=self._survey.live(expectation)
-            ) from error
-
     def _named(self, name: str) -> tuple[State, Expectation]:
-        """Find a generation on disk that can be proven."""
+        """Find a generation on disk that can be proven.
+
+        :raises GenerationError: when there is none of that name.
+        """
         links = {CURRENT: self._tree.current(), PREVIOUS: self._tree.previous()}
         generation = links.get(name, name)
         known = self._tree.generations()
@@ -263,9 +309,8 @@ class Transaction:
             )
         if fault or generation is None or expectation is None:
             fault = fault or f"generation {generation} does not tell what it must answer"
-            live = self._survey.live()
-            raise TransactionError("rejected", f"{fault}. Nothing was changed.", generation=live)
-        return self._look(generation, expectation), expectation
+            raise GenerationError(f"{fault}.")
+        return self._survey.look(generation, expectation), expectation
 
     def _step(self, state: State) -> list[dict[str, str]]:
         """Return the difference from the generation on disk to the one that is wanted."""
@@ -274,17 +319,24 @@ class Transaction:
 
     def _refuse_stopped(self, state: State) -> None:
         """Refuse what the instance could not act on, while nothing has been touched yet."""
+        if state.live and not state.running:
+            # It may have come to run since it was asked.
+            state.running = self._instance.running()
+        if state.live and not state.running:
+            raise untouched(
+                "not_started",
+                "the instance does not run, yet another nginx answers with a generation of ours: "
+                "it was started by hand, and nobody looks after it. 'ss -ltnp' on the host names "
+                "it: end it, then run again.",
+                state.live,
+            )
         stopped = self._instance.stopped() if state.running else None
         if stopped:
-            serving = f"generation {state.live} is still live" if state.live else "nothing answers"
-            raise TransactionError(
-                "not_live", f"{stopped} Nothing was changed; {serving}.", generation=state.live
-            )
+            raise untouched("not_live", stopped, state.live)
 
     def _mind_instance(self, outcome: Outcome) -> Outcome:
         """Tell of an instance that serves, and will not take the next change as it is."""
-        words = (self._instance.outdated(), self._instance.stopped())
-        outcome.alerts += [told for told in words if told]
+        outcome.alerts += self._instance.troubles()
         return outcome
 
     def _test(self, place: Path, state: State) -> None:
@@ -292,41 +344,41 @@ class Transaction:
         if accepted:
             return
         words = words.replace(f"{place}/", "")
-        serving = f"generation {state.live} is still live" if state.live else "nothing was live"
-        raise TransactionError(
-            "rejected",
-            f"nginx refuses the new configuration: {first_cause(words)} "
-            f"Nothing was changed; {serving}. Mend what it names, then run again.",
-            words.splitlines(),
-            generation=state.live,
-        )
+        cause = f"nginx refuses the new configuration: {first_cause(words)} Mend what it names."
+        raise untouched("rejected", cause, state.live, words.splitlines())
+
+    def _rehearse(self, place: Path, state: State, expectation: Expectation) -> Rehearsal:
+        """Prove it apart from what serves; refuse what answers wrongly there already."""
+        rehearsal = rehearse(self._instance, place / "nginx.conf", state.wanted, expectation)
+        if rehearsal.wrong or rehearsal.died:
+            raise refusal(rehearsal, state.live)
+        return rehearsal
 
     def _restart_needed(self, expectation: Expectation, state: State) -> bool:
         """Tell whether the change takes a restart, and refuse it when that is not allowed."""
         serving = self._survey.expectation(state.live) if state.running else None
         clashes = expectation.clashes(serving) if serving else []
         if clashes and not self._settings.allow_restart:
-            raise TransactionError(
-                "restart_needed",
+            cause = (
                 f"nginx cannot open {', '.join(clashes)} by a reload: the running configuration "
                 "holds the same port as a wildcard or a single address. Set "
                 "grpc_proxy_allow_restart (allow_restart) for one run; a restart cuts the "
-                "streams in flight. Nothing was changed.",
-                generation=state.live,
+                "streams in flight."
             )
+            raise untouched("restart_needed", cause, state.live)
         replaced = self._settings.allow_restart and state.running and self._instance.outdated()
         return bool(clashes or replaced)
 
 
 def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
-    """Add the file that lets a later run prove this generation."""
+    """Add the file that lets a later run prove this generation.
+
+    :raises GenerationError: for files that form no generation.
+    """
     secrets = tuple(sorted(item.path for item in files if item.secret))
     told = replace(expectation, secrets=secrets)
     complete = [*files, File(PROOF_FILE, told.to_json())]
-    try:
-        check(complete)
-    except GenerationError as error:
-        raise TransactionError("rejected", str(error)) from error
+    check(complete)
     return complete
 
 

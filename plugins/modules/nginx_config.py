@@ -208,6 +208,17 @@ drift:
   returned: success
   type: list
   elements: str
+rehearsed:
+  description:
+    - Whether the configuration was proven before anything was touched, by a throw-away nginx in a
+      network of its own. What answers wrongly there is refused. Also false where there was nothing
+      to change.
+  returned: success
+  type: bool
+not_rehearsed:
+  description: Why a configuration that was to be changed could not be rehearsed, else null.
+  returned: success
+  type: str
 repaired:
   description: What a run that was killed had left, and this run removed.
   returned: success
@@ -244,7 +255,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.conclusion import conclude
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    File,
+    GenerationError,
+    Tree,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
     STATUS_NAMES,
@@ -261,10 +276,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Refusal,
     fingerprint,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
-    Outcome,
-    TransactionError,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Outcome
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
@@ -332,14 +344,13 @@ ARGUMENTS: dict[str, Any] = {
 def files_from(options: list[dict[str, str]], secret: bool) -> list[File]:
     """Return the files that an option describes.
 
-    :raises TransactionError: for a mode that is not octal.
+    :raises GenerationError: for a mode that is not octal.
     """
     files = []
     for item in options:
         if not re.fullmatch("0?[0-7]{3}", item["mode"]):
-            raise TransactionError(
-                "rejected",
-                f"files: mode {item['mode']!r} of {item['path']} is not one like '0644'.",
+            raise GenerationError(
+                f"files: mode {item['mode']!r} of {item['path']} is not one like '0644'."
             )
         files.append(File(item["path"], item["content"].encode(), int(item["mode"], 8), secret))
     return files
@@ -348,11 +359,11 @@ def files_from(options: list[dict[str, str]], secret: bool) -> list[File]:
 def expectation_from(options: dict[str, Any], files: list[File]) -> Expectation:
     """Return what the configuration must answer.
 
-    :raises TransactionError: when nothing would be proven, or an option makes no sense.
+    :raises GenerationError: when nothing would be proven, or an option makes no sense.
     """
     if not options["listeners"] or not options["methods"]:
-        raise TransactionError(
-            "rejected", "listeners and methods: give at least one of each, else nothing is proven."
+        raise GenerationError(
+            "listeners and methods: give at least one of each, else nothing is proven."
         )
     return Expectation(
         tuple(listener_from(item, files) for item in options["listeners"]),
@@ -363,12 +374,14 @@ def expectation_from(options: dict[str, Any], files: list[File]) -> Expectation:
 def listener_from(option: dict[str, Any], files: list[File]) -> Listener:
     """Return one listener.
 
-    :raises TransactionError: when its address is none, or its certificate is not there.
+    :raises GenerationError: when its address or port is none, or its certificate is not there.
     """
     try:
         ipaddress.ip_address(option["address"])
     except ValueError as error:
-        raise TransactionError("rejected", f"listeners: address: {error}.") from error
+        raise GenerationError(f"listeners: address: {error}.") from error
+    if not 0 < option["port"] < 65536:
+        raise GenerationError(f"listeners: port: {option['port']} is none; give 1 to 65535.")
     return Listener(
         option["address"],
         option["port"],
@@ -383,7 +396,7 @@ def certificate_from(place: str, files: list[File]) -> str:
     """Return what a listener must show, as the proof compares it.
 
     :param place: path of one of the files, or an absolute path on the host.
-    :raises TransactionError: when there is no certificate among the files.
+    :raises GenerationError: when there is no certificate among the files.
     """
     if not place or place.startswith("/"):
         return place
@@ -391,22 +404,21 @@ def certificate_from(place: str, files: list[File]) -> str:
     try:
         return fingerprint(held.get(place, ""))
     except ValueError as error:
-        raise TransactionError(
-            "rejected", f"listeners: certificate: {place!r} of the files: {error}."
+        raise GenerationError(
+            f"listeners: certificate: {place!r} of the files: {error}."
         ) from error
 
 
 def refusal_from(option: dict[str, Any]) -> Refusal:
     """Return one call that must be refused.
 
-    :raises TransactionError: for a status that gRPC does not know.
+    :raises GenerationError: for a status that gRPC does not know.
     """
     unknown = sorted(set(option["statuses"]) - set(STATUS_NAMES))
     if unknown or not option["statuses"]:
-        raise TransactionError(
-            "rejected",
+        raise GenerationError(
             f"listeners: refusals: statuses: {unknown or option['statuses']} is no list of names "
-            "of gRPC statuses.",
+            "of gRPC statuses."
         )
     numbers = tuple(STATUS_NAMES.index(name) for name in option["statuses"])
     return Refusal(option["method"], numbers)
@@ -415,14 +427,17 @@ def refusal_from(option: dict[str, Any]) -> Refusal:
 def run(module: AnsibleModule) -> Outcome:
     """Run the transaction, or its check; return its outcome."""
     options = module.params
-    files = files_from(options["files"], False) + files_from(options["secrets"], True)
-    expectation = expectation_from(options, files)
     transaction = Transaction(
         Tree(options["root"]),
         from_options(options["instance"], module.run_command),
         Prover(),
         Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
     )
+    try:
+        files = files_from(options["files"], False) + files_from(options["secrets"], True)
+        expectation = expectation_from(options, files)
+    except GenerationError as error:
+        raise transaction.refusal(str(error)) from error
     lacking = missing(options["instance"]) + (["python3-h2"] if H2_IMPORT_ERROR else [])
     if module.check_mode and lacking:
         outcome = transaction.preview(files, expectation)
@@ -431,10 +446,9 @@ def run(module: AnsibleModule) -> Outcome:
         )
         return outcome
     if lacking:
-        raise TransactionError(
-            "rejected",
+        raise transaction.refusal(
             f"{', '.join(lacking)} is missing on the host: install it, or give the right path in "
-            "instance. Nothing was changed.",
+            "instance."
         )
     return (
         transaction.check(files, expectation)

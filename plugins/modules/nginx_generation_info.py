@@ -108,7 +108,7 @@ ARGUMENTS: dict[str, Any] = {
 def generations(tree: Tree, instance: Instance, prover: Prover) -> dict[str, Any]:
     """Return what the module tells."""
     running = instance.running()
-    live = Survey(tree, instance, prover).live() if running else None
+    live = Survey(tree, instance, prover).live()
     told = [
         {
             "id": name,

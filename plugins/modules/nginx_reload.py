@@ -145,6 +145,16 @@ drift:
   returned: success
   type: list
   elements: str
+rehearsed:
+  description:
+    - Whether the generation was proven before anything was touched, as in
+      M(skywalking.oap_proxy.nginx_config).
+  returned: success
+  type: bool
+not_rehearsed:
+  description: Why a generation that was to be changed to could not be rehearsed, else null.
+  returned: success
+  type: str
 repaired:
   description: What a run that was killed had left, and this run removed.
   returned: success

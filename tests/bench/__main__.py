@@ -3,10 +3,14 @@
 import argparse
 import sys
 
-from tests.bench import calls, playbook
+from tests.bench import calls, changes, playbook
 from tests.hosts.progress import LabError
 
-SUBJECTS = {"playbook": playbook.measure, "calls": calls.measure}
+SUBJECTS = {
+    "playbook": playbook.measure,
+    "changes": changes.measure,
+    "calls": calls.measure,
+}
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from docker.models.containers import Container
 from tests.faults import playbook, secrets
 from tests.faults.machine import Machine
 from tests.faults.site import EVERY, HOSTS, USUAL, Site
-from tests.faults.table import Story, Table
+from tests.faults.table import GROUPS, Story, Table
 from tests.hosts import engine, images, lab
 from tests.hosts.spec import PREFIX, Host, Lab, lab_named
 
@@ -63,7 +63,8 @@ def pytest_terminal_summary(
 @pytest.fixture
 def story(request: pytest.FixtureRequest) -> Story:
     """The table to tell of a fault in."""
-    group = request.module.__name__.rpartition(".test_")[2]
+    subject = request.module.__name__.rpartition(".test_")[2]
+    group = next((known for known in GROUPS if subject.startswith(known)), subject)
     nginx = request.getfixturevalue("proxy").nginx if "proxy" in request.fixturenames else USUAL
     return Story(request.config.stash[TABLE].rows, group, nginx)
 

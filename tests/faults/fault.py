@@ -38,6 +38,8 @@ class Fault:
     log: str = ""
     """A part of a line of nginx's own."""
     rolled_back: bool = False
+    unchanged: str = "Nothing was changed"
+    """What the message says where it was not rolled back."""
     lossless: bool = True
     """Whether the new configuration never served."""
     first: Settings = field(default_factory=dict)
@@ -58,6 +60,10 @@ class Fault:
     """What the plain way changes where ours refuses before it writes: expression, text."""
     hangup: bool = False
     """The plain way is a signal alone."""
+    plain: str | None = ""
+    """Lines of sh that bring the cause about for the unit plain; None where it cannot be."""
+    after: str = ""
+    """Lines of sh that end that."""
 
     @property
     def around(self) -> bool:
@@ -78,7 +84,7 @@ def undergo(proxy: Site, story: Story, fault: Fault) -> None:
     with _present(proxy, fault):
         with proxy.load() as load:
             run = _play(proxy, fault, wanted)
-        plain = _plainly(proxy, fault, run)
+        plain = None if fault.plain is None else _plainly(proxy, fault, run)
         told = GREEN if not run.failures else run.failure().result.get("reason", PREFLIGHT)
         after = BEFORE if proxy.generation() == live else "the new one"
         replace(story, nginx=proxy.nginx).tell(
@@ -138,8 +144,8 @@ def _plainly(proxy: Site, fault: Fault, run: Run) -> Plain:
         listeners=asked.get("listeners", elsewise["listeners"]),
         methods=asked.get("methods", elsewise["methods"]),
         exchange=fault.exchange,
-        before=fault.to_master,
-        after=fault.from_master,
+        before=f"{fault.to_master}\n{fault.plain}",
+        after=f"{fault.from_master}\n{fault.after}",
         holds=fault.holds,
         hangup=fault.hangup,
     )
@@ -154,11 +160,7 @@ def _is_green(proxy: Site, run: Run, load: Load, live: str) -> None:
 
 def _is_refused(proxy: Site, fault: Fault, run: Run, live: str) -> None:
     failure = run.failure()
-    end = (
-        f"Rolled back: generation {live} is live again"
-        if fault.rolled_back
-        else "Nothing was changed"
-    )
+    end = f"Rolled back: generation {live} is live again" if fault.rolled_back else fault.unchanged
     if fault.reason == PREFLIGHT:
         assert "reason" not in failure.result, failure.result
         for part in (*fault.says, end):

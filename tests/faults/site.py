@@ -3,9 +3,10 @@
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Site:
     _holders: list[int] = field(default_factory=list)
     _had: dict[str, str] = field(default_factory=dict)
     """The generations that settings of tests stand for."""
-    _runs: int = 0
+    _runs: Iterator[int] = field(default_factory=count)
+    """Runs may be started together."""
 
     @property
     def address(self) -> str:
@@ -81,9 +83,8 @@ class Site:
 
         ``oaps`` are beside those of the laboratory, or in their place.
         """
-        self._runs += 1
         path = inventory(
-            self.directory / f"{self._runs}.yml",
+            self.directory / f"{next(self._runs)}.yml",
             {
                 name: {
                     **SETTINGS,

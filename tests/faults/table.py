@@ -19,6 +19,7 @@ PAGE = ROOT / "docs" / "faults.md"
 NONE = "-"
 GROUPS = {
     "configuration": "The configuration is wrong",
+    "rehearsal": "The configuration is wrong, and --check sees it",
     "reload": "nginx does not take it",
     "around": "Something around it is wrong",
     "power": "The power fails",
@@ -145,7 +146,7 @@ def greens(rows: Iterable[Row]) -> tuple[int, int]:
 def count(rows: Iterable[Row]) -> str:
     """Say how many greens of the plain way were false."""
     false, green = greens(rows)
-    return f"Of {green} greens of nginx -t and reload {false} were false."
+    return f"The plain way reported success {green} times; {false} of them were false."
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
@@ -164,11 +165,11 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def _together(rows: Iterable[Row]) -> list[Row]:
-    """Sort stably: groups in their order, faults as they came, one outcome beside itself."""
+    """Sort: groups in their order, faults as they came, one outcome beside itself, versions."""
     rows = list(rows)
     groups = [*GROUPS, *(row.group for row in rows)]
     faults = [row.fault for row in rows]
-    outcomes = [row.outcome for row in rows]
+    outcomes = [row.outcome for row in sorted(rows, key=lambda row: row.nginx)]
     return sorted(
         rows,
         key=lambda row: (

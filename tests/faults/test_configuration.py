@@ -58,7 +58,7 @@ def own_fallback(lines: str) -> dict[str, Any]:
 
 def overriding(name: str, settings: dict[str, Any], *says: str) -> Fault:
     """Return a fault of a configuration that answers wrongly, found by its answers."""
-    return Fault(name, settings, "fallback", (*says, LOOK), rolled_back=True, lossless=False)
+    return Fault(name, settings, "fallback", ("In a rehearsal", *says, LOOK))
 
 
 FAULTS = [
@@ -152,34 +152,32 @@ FAULTS = [
         snippet(f"location ^~ {COLLECT} {{ return 204; }}"),
         COLLECT, "HTTP status 204 instead of 200",
     ),
-    overriding(
+    # It asks a real OAP, which no rehearsal can reach.
+    Fault(
         "snippet shadows the location of a method",
         snippet(f"location = {COLLECT}collectInSync {{ grpc_pass grpc://oap_proxy_oaps; }}"),
-        f"{COLLECT}collectInSync",
+        "fallback",
+        (f"{COLLECT}collectInSync", LOOK),
+        rolled_back=True,
+        lossless=False,
     ),
     Fault(
         "snippet denies everyone",
         snippet("deny all;"),
         "fallback",
-        ("PERMISSION_DENIED", "let them allow the host's own addresses"),
-        rolled_back=True,
-        lossless=False,
+        ("In a rehearsal", "PERMISSION_DENIED", "let them allow the host's own addresses"),
     ),
     Fault(
         "snippet answers 204 for all",
         snippet("if ($request_method = POST) { return 204; }"),
         "not_live",
-        ("in the place of the proof", "grpc_proxy_snippets"),
-        rolled_back=True,
-        lossless=False,
+        ("In a rehearsal", "in the place of the proof", "grpc_proxy_snippets"),
     ),
     Fault(
         "snippet closes the location of the proof",
         snippet('if ($uri ~ "^/-/oap-proxy/") { return 404; }'),
         "not_live",
-        ("in the place of the proof", "grpc_proxy_snippets"),
-        rolled_back=True,
-        lossless=False,
+        ("In a rehearsal", "in the place of the proof", "grpc_proxy_snippets"),
     ),
 ]  # fmt: skip
 

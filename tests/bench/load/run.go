@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 	"strings"
@@ -24,19 +25,20 @@ import (
 )
 
 const (
-	longest  = time.Minute      // a run ends by then, whatever it was told
+	longest  = 5 * time.Minute  // a run ends by then, whatever it was told
 	deadline = 10 * time.Second // of each call
 	size     = 1024             // of each message
 	batch    = 10               // segments of one stream
 )
 
-var payload = make([]byte, size)
+var payload []byte
 
 // tally is what one goroutine saw.
 type tally struct {
 	segments, reports uint64          // acknowledged, over the whole run
 	within            []time.Duration // the calls that ended within the measured time
 	failed            map[string]int  // by status, over the whole run
+	words             []string        // of the first failures
 }
 
 // outcome is what a run prints. Calls, seconds and latencies are of the measured time, made and
@@ -49,21 +51,29 @@ type outcome struct {
 	Made    int            `json:"made"`
 	Failed  map[string]int `json:"failed"`
 	Lost    int64          `json:"lost"`
+	Words   []string       `json:"words"`
+	Held    []held         `json:"held"`
 }
 
 type load struct {
 	begin, end time.Time
+	over       chan struct{} // closed when the run ends
 	clients    []*grpc.ClientConn
 	metadata   []string
 	lock       sync.Mutex
 	tallies    []*tally
+	holding    sync.WaitGroup
+	held       []held
 }
 
 func run(arguments []string) error {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	number := flags.Int("clients", 20, "connections")
 	begin := flags.Float64("begin", 0, "when the measured time begins, in seconds since 1970")
-	end := flags.Float64("end", 0, "when it ends, and the run with it")
+	end := flags.Float64("end", 0, "when it ends, and the run with it; 0 when standard input ends")
+	empty := flags.Bool("empty", false, "send empty messages, which a real OAP takes")
+	long := flags.Int("long", 0, "streams held until they are cut, and opened again")
+	short := flags.Int("short", 0, "streams held for two seconds, one after the other")
 	full := flags.String("full", "", "streams or unary: each client makes call after call")
 	streams := flags.Int("streams", 0, "streams a second, all clients together")
 	unary := flags.Int("unary", 0, "unary calls a second, all clients together")
@@ -78,9 +88,15 @@ func run(arguments []string) error {
 	if flags.NArg() < 1 {
 		return errors.New("there is no target")
 	}
-	one := &load{begin: moment(*begin), end: moment(*end)}
+	one := &load{begin: moment(*begin), end: moment(*end), over: make(chan struct{})}
+	if *end == 0 {
+		one.begin, one.end = time.Now(), time.Now().Add(longest)
+	}
 	if time.Until(one.end) > longest || !one.begin.Before(one.end) {
 		return fmt.Errorf("a run ends within %s, and after it began", longest)
+	}
+	if !*empty {
+		payload = make([]byte, size)
 	}
 	for _, pair := range flags.Args()[1:] {
 		name, value, _ := strings.Cut(pair, "=")
@@ -93,17 +109,15 @@ func run(arguments []string) error {
 	if err := one.connect(flags.Arg(0), *number, over); err != nil {
 		return err
 	}
-	direct, err := dial(*counter, insecure.NewCredentials())
-	if err != nil {
-		return err
-	}
-	before, err := arrived(direct)
-	if err != nil {
-		return err
-	}
-	if time.Now().After(one.begin) {
+	if *end > 0 && time.Now().After(one.begin) {
 		return errors.New("connected when the time measured had begun")
 	}
+	before, err := arrived(*counter)
+	if err != nil {
+		return err
+	}
+	go one.finish(*end == 0)
+	one.hold(*long, *short)
 	switch {
 	case *full == "streams":
 		one.full((*load).stream)
@@ -112,11 +126,42 @@ func run(arguments []string) error {
 	default:
 		one.pace(paced{*streams, (*load).stream}, paced{*unary, (*load).unary})
 	}
-	after, err := arrived(direct)
+	one.holding.Wait()
+	after, err := arrived(*counter)
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(one.outcome(after[0]-before[0], after[1]-before[1]))
+	told := one.outcome(after[0]-before[0], after[1]-before[1])
+	if *counter == "" {
+		told.Lost = 0
+	}
+	return json.NewEncoder(os.Stdout).Encode(told)
+}
+
+// finish ends the run when its time has come, or with standard input.
+func (l *load) finish(withInput bool) {
+	ended := make(chan struct{})
+	if withInput {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			close(ended)
+		}()
+	}
+	select {
+	case <-ended:
+		l.end = time.Now()
+	case <-time.After(time.Until(l.end)):
+	}
+	close(l.over)
+}
+
+func (l *load) isOver() bool {
+	select {
+	case <-l.over:
+		return true
+	default:
+		return false
+	}
 }
 
 func moment(seconds float64) time.Time { return time.UnixMicro(int64(seconds * 1e6)) }
@@ -216,9 +261,12 @@ func (l *load) context() (context.Context, context.CancelFunc) {
 func (l *load) note(seen *tally, due time.Time, err error) bool {
 	if err != nil {
 		seen.failed[status.Code(err).String()]++
+		now := time.Now()
+		seen.words = append(seen.words, fmt.Sprintf("%s, after %s: %s",
+			now.Format(time.StampMilli), now.Sub(due).Round(time.Millisecond), err))
 		return false
 	}
-	if now := time.Now(); !now.Before(l.begin) && now.Before(l.end) {
+	if now := time.Now(); !now.Before(l.begin) && !l.isOver() {
 		seen.within = append(seen.within, now.Sub(due))
 	}
 	return true
@@ -240,8 +288,8 @@ func (l *load) full(kind call) {
 		go func(client *grpc.ClientConn) {
 			defer all.Done()
 			seen := l.tally()
-			for now := time.Now(); now.Before(l.end); now = time.Now() {
-				kind(l, client, seen, now)
+			for !l.isOver() {
+				kind(l, client, seen, time.Now())
 			}
 		}(client)
 	}
@@ -275,7 +323,7 @@ func (l *load) steady(one paced) {
 	free := sync.Pool{New: func() any { return l.tally() }}
 	apart := time.Second / time.Duration(one.perSecond)
 	turn := 0
-	for due := time.Now().Add(apart); due.Before(l.end); due = due.Add(apart) {
+	for due := time.Now().Add(apart); !l.isOver(); due = due.Add(apart) {
 		time.Sleep(time.Until(due))
 		flying.Add(1)
 		go func(client *grpc.ClientConn, due time.Time) {
@@ -290,7 +338,15 @@ func (l *load) steady(one paced) {
 }
 
 // arrived asks the stand-in itself for its counts of segments and unary calls.
-func arrived(direct *grpc.ClientConn) ([2]uint64, error) {
+func arrived(standin string) ([2]uint64, error) {
+	if standin == "" {
+		return [2]uint64{}, nil
+	}
+	direct, err := dial(standin, insecure.NewCredentials())
+	if err != nil {
+		return [2]uint64{}, err
+	}
+	defer direct.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	request, reply := []byte{}, []byte{}
@@ -304,13 +360,14 @@ func arrived(direct *grpc.ClientConn) ([2]uint64, error) {
 }
 
 func (l *load) outcome(segments, reports uint64) outcome {
-	told := outcome{Seconds: l.end.Sub(l.begin).Seconds(), Failed: map[string]int{}}
+	told := outcome{Seconds: l.end.Sub(l.begin).Seconds(), Failed: map[string]int{}, Held: l.held}
 	var within []time.Duration
 	lost := -int64(segments) - int64(reports)
 	for _, seen := range l.tallies {
 		within = append(within, seen.within...)
 		lost += int64(seen.segments + seen.reports)
 		told.Made += int(seen.segments/batch + seen.reports)
+		told.Words = append(told.Words, seen.words...)
 		for code, number := range seen.failed {
 			told.Failed[code] += number
 			told.Made += number

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,16 +32,22 @@ class Commands:
 
     def __init__(self) -> None:
         self.made: list[list[str]] = []
+        self.missing: set[str] = set()
         self.active = "active"
         self.pid = os.getpid()
         self.status = 0
         self.journal = ""
+        self.drop_ins = ""
 
-    def __call__(self, command: list[str]) -> tuple[int, str, str]:
-        """Run a command."""
+    def __call__(self, command: list[str], handle_exceptions: bool = True) -> tuple[int, str, str]:
+        """Run a command. AnsibleModule's ends the module where one is not there, if it may."""
+        assert not handle_exceptions
         self.made.append(command)
+        if command[0] in self.missing:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         if command[:2] == ["systemctl", "show"]:
-            return 0, f"LoadState=loaded\nActiveState={self.active}\nMainPID={self.pid}\n", ""
+            told = f"LoadState=loaded\nActiveState={self.active}\nMainPID={self.pid}\n"
+            return 0, f"{told}DropInPaths={self.drop_ins}\n", ""
         if command[0] == "journalctl":
             return 0, self.journal, ""
         return self.status, " said on stdout\n", " said on stderr\n" if self.status else ""
@@ -109,10 +117,58 @@ def test_verbs(instance: SystemdInstance, commands: Commands, status: int) -> No
     ):
         commands.made.clear()
         assert getattr(instance, verb)() == (status == 0, words)
-        assert commands.made == [["systemctl", *words, "oap-proxy"] for words in expected]
+        given = [["systemctl", *words, "oap-proxy"] for words in expected]
+        assert commands.made[: len(given)] == given
     commands.made.clear()
     instance.stop()
     assert commands.made == [["systemctl", "stop", "oap-proxy"]]
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_condition_that_does_not_hold(
+    instance: SystemdInstance, commands: Commands, verb: str
+) -> None:
+    """Systemd ends well without a start: that is no success, and its reason is told."""
+    commands.active = "inactive"
+    commands.journal = (
+        f"[{time.monotonic() + 60:12.6f}] host systemd[1]: oap-proxy.service was skipped because "
+        "of an unmet condition check (ConditionPathExists=/x).\n"
+    )
+    done, words = getattr(instance, verb)()
+    assert done is False
+    assert "unmet condition check (ConditionPathExists=/x)." in words
+
+
+def test_drop_ins_are_told(instance: SystemdInstance, commands: Commands) -> None:
+    """A drop-in may change how it is started and reloaded."""
+    assert instance.altered() is None
+    commands.drop_ins = "/run/systemd/system/oap-proxy.service.d/x.conf"
+    assert commands.drop_ins in str(instance.altered())
+
+
+@pytest.mark.parametrize(("free", "total", "told"), [(1, 9, False), (0, 9, True), (0, 0, False)])
+def test_a_log_without_room(
+    instance: SystemdInstance, monkeypatch: pytest.MonkeyPatch, free: int, total: int, told: bool
+) -> None:
+    """A log that takes nothing any more is a trouble; a file system that counts no room is not."""
+    real = os.statvfs(instance.error_log.parent)
+    full = os.statvfs_result((real.f_bsize, real.f_frsize, total, free, free, *tuple(real)[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+    monkeypatch.setattr(instance, "outdated", lambda: None)
+    said = [f"the file system of {instance.error_log.parent} is full"] if told else []
+    assert [one.partition(":")[0] for one in instance.troubles()] == said
+
+
+def test_a_command_that_is_not_there(instance: SystemdInstance, commands: Commands) -> None:
+    """It has failed, with words that say so, and ends no run half-way."""
+    commands.missing = {"systemctl", "journalctl", "/opt/nginx"}
+    told = "cannot run systemctl: No such file or directory"
+    assert instance.start() == instance.reload() == instance.restart() == (False, told)
+    accepted, words = instance.test(Path("/x/nginx.conf"))
+    assert (accepted, words) == (False, "cannot run /opt/nginx: No such file or directory")
+    assert (instance.running(), instance.workers(), instance.stopped()) == (False, set(), None)
+    assert instance.log_since(instance.mark()) == []
+    instance.stop()
 
 
 # The log
@@ -191,14 +247,19 @@ def test_log_that_is_no_text(instance: SystemdInstance) -> None:
 
 def test_journal_where_the_log_is_silent(instance: SystemdInstance, commands: Commands) -> None:
     """What nginx says before it opens its log is read in the journal, of this unit, since then."""
-    commands.journal = f"Starting unit\nnginx: {MISSING}\n"
-    assert instance.log_since(Mark(0, 0, 1000.9)) == [f"nginx: {MISSING}"]
+    commands.journal = (
+        f"[   77.500000] host nginx[7]: nginx: {BIND}\n"
+        f"[   99.500000] host nginx[9]: nginx: {MISSING}\n"
+        "[   99.600000] host systemd[1]: Failed to start it.\n"
+    )
+    # The older line is dated later where the clock was set back.
+    assert instance.log_since(Mark(0, 0, 1000.9, 88.0)) == [f"nginx: {MISSING}"]
     command = commands.made[-1]
     assert "--since=@1000" in command
     assert command[command.index("-u") + 1] == "oap-proxy"
     write(instance, AT + BIND)
     commands.made.clear()
-    assert instance.log_since(Mark(0, 0, 1000.9)) == [BIND]
+    assert instance.log_since(Mark(0, 0, 1000.9, 88.0)) == [BIND]
     assert commands.made == []
 
 

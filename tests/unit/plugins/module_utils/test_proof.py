@@ -268,8 +268,31 @@ def test_expectation_of_the_version_before() -> None:
         BEFORE_TLS.replace(b'{"address": "::", "port": 11800}', b"null"),
         *(
             BEFORE_TLS.replace(b'"port": 11800}]', b'"port": 11800, "refusals": ' + wrong + b"}]")
-            for wrong in (b"7", b"[7]", b'["a"]', b"[{}]", b'[{"method": "a", "statuses": 7}]')
+            for wrong in (
+                b"7",
+                b"[7]",
+                b'["a"]',
+                b"[{}]",
+                b'[{"method": "a", "statuses": 7}]',
+                b'[{"method": 7, "statuses": [7]}]',
+                b'[{"method": "a", "statuses": [17]}]',
+                b'[{"method": "a", "statuses": [-1]}]',
+                b'[{"method": "a", "statuses": ["UNAVAILABLE"]}]',
+            )
         ),
+        *(
+            BEFORE_TLS.replace(b'{"address": "::", "port": 11800}', wrong)
+            for wrong in (
+                b'{"address": "localhost", "port": 11800}',
+                b'{"address": 7, "port": 11800}',
+                b'{"address": "::", "port": 0}',
+                b'{"address": "::", "port": 65536}',
+                b'{"address": "::", "port": "11800"}',
+                b'{"address": "::", "port": 11800, "certificate": 7}',
+                b'{"address": "::", "port": 11800, "server_name": null}',
+            )
+        ),
+        BEFORE_TLS.replace(b'"methods": [', b'"methods": [7, '),
     ],
 )
 def test_damaged_expectation(content: bytes) -> None:

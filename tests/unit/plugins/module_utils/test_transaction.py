@@ -117,11 +117,17 @@ def test_unchanged(serving: ModelNginx) -> None:
     assert (outcome.proven_ms, outcome.alerts) == (None, [])
 
 
-def test_unchanged_is_proven(serving: ModelNginx) -> None:
-    """What was found live and right is remembered, though another run brought it live."""
+def test_what_is_not_known_to_be_proven_is_read_again(serving: ModelNginx) -> None:
+    """What is live may be what was edited before a run that was killed mended it."""
     serving.tree.proven_link.unlink()
-    assert serving.transaction().run(OLD, PLAIN).changed is False
+    told = [f"generation {OLD_ID} is live and not proven: a run was killed"]
+    checked = serving.transaction().check(OLD, PLAIN)
+    assert (checked.changed, checked.drift) == (True, told)
+    serving.verbs()
+    outcome = serving.transaction().run(OLD, PLAIN)
+    assert (outcome.changed, outcome.action, outcome.drift) == (True, "reloaded", told)
     assert serving.tree.proven() == OLD_ID
+    assert not serving.transaction().run(OLD, PLAIN).changed
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 4.0])
@@ -364,7 +370,7 @@ def test_rejected_at_the_first_run(nginx: ModelNginx) -> None:
     error = failing(nginx, REFUSED)
     assert (error.reason, error.generation, error.rolled_back) == ("rejected", None, False)
     assert (nginx.tree.current(), nginx.tree.generations(), nginx.live_id) == (None, [], None)
-    assert "nothing was live" in error.message
+    assert "Nothing was changed; nothing is known to be live." in error.message
 
 
 @pytest.mark.parametrize(
@@ -451,7 +457,8 @@ def test_busy(serving: ModelNginx) -> None:
         before = everything(serving)
         error = failing(serving, NEW)
         assert everything(serving) == before
-    assert error.reason == "busy"
+    assert (error.reason, error.generation) == ("busy", OLD_ID)
+    assert error.message.endswith(f"Nothing was changed; generation {OLD_ID} is still live.")
     assert (serving.verbs(), serving.live_id) == ([], OLD_ID)
     assert serving.transaction().run(NEW, PLAIN).changed
 
@@ -469,8 +476,9 @@ def test_disk_full(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.undo()
     assert (error.reason, error.generation, error.rolled_back) == ("rejected", OLD_ID, False)
     assert "No space left on device" in error.message
-    assert "what was live was not touched" in error.message
+    assert f"What was live was not touched; generation {OLD_ID} is still live." in error.message
     assert (serving.tree.current(), serving.tree.intact(OLD_ID)) == (OLD_ID, True)
+    assert [one.name for one in serving.tree.generations_dir.iterdir()] == [OLD_ID]
     assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
 
 
@@ -484,7 +492,7 @@ def test_disk_full_while_mending(serving: ModelNginx, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "fsync", full)
     error = failing(serving, OLD)
     monkeypatch.undo()
-    assert "what was live was not touched" in error.message
+    assert f"What was live was not touched; generation {OLD_ID} is still live." in error.message
     assert serving.tree.current() == OLD_ID
     assert serving.transaction().run(NEW, PLAIN).generation == NEW_ID
 
@@ -515,6 +523,46 @@ def test_a_swap_that_fails(
     assert error.reason == "not_live"
     assert "cannot swap" in error.message
     assert "Input/output error" in error.message
+    assert "Make room or mend the permissions" in error.message
+
+
+@pytest.mark.parametrize("files", [OLD, NEW], ids=["same", "change"])
+@pytest.mark.parametrize("run", ["run", "check"])
+def test_started_by_hand(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch, files: list[File], run: str
+) -> None:
+    """What answers while the instance does not run is no success, though it is what is wanted."""
+    monkeypatch.setattr(serving, "running", lambda: False)
+    transaction = serving.transaction()
+
+    def ending() -> TransactionError:
+        with pytest.raises(TransactionError) as caught:
+            getattr(transaction, run)(files, PLAIN)
+        return caught.value
+
+    error = untouched(serving, ending)
+    assert error.reason == "not_started"
+    assert "started by hand" in error.message
+    assert "Nothing was changed" in error.message
+    monkeypatch.undo()
+    assert serving.transaction().run(files, PLAIN).generation == id_of(files, PLAIN)
+
+
+def test_started_while_it_was_asked(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that has come up by the time its listeners answer runs."""
+    states = iter([False])
+    monkeypatch.setattr(serving, "running", lambda: next(states, True))
+    outcome = serving.transaction().run(OLD, PLAIN)
+    assert (outcome.action, outcome.generation) == ("reloaded", OLD_ID)
+
+
+def test_a_reload_that_is_refused(serving: ModelNginx, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no command is taken, what serves has never been told to change."""
+    monkeypatch.setattr(serving, "reload", lambda: (False, "Job type reload is not applicable."))
+    error = failing(serving, NEW)
+    rolled_back(serving, error)
+    assert error.reason == "not_live"
+    assert "Job type reload is not applicable." in error.message
 
 
 # What nginx does not take, and the way back
@@ -566,6 +614,53 @@ def test_a_master_that_is_stopped(serving: ModelNginx) -> None:
     serving.continued()
     assert serving.live_id == OLD_ID
     assert serving.transaction().run(NEW, PLAIN).action == "reloaded"
+
+
+DYING = configuration("dying")
+
+
+def test_workers_that_die(serving: ModelNginx) -> None:
+    """New workers that die are seen at once, long before the time is up, and taken back."""
+    began = serving.now
+    error = failing(serving, DYING)
+    rolled_back(serving, error)
+    assert error.reason == "not_live"
+    assert "exited with fatal code 2 and cannot be respawned." in error.message
+    assert serving.now - began < 2
+
+
+def test_workers_that_die_at_the_first_start(nginx: ModelNginx) -> None:
+    """A unit whose workers have all died runs for systemd, and is stopped again."""
+    error = failing(nginx, DYING)
+    assert (error.reason, error.rolled_back, error.generation) == ("not_live", True, None)
+    assert "cannot be respawned." in error.message
+    assert (nginx.running(), nginx.tree.generations()) == (False, [])
+
+
+def test_an_nginx_that_is_not_the_units(serving: ModelNginx) -> None:
+    """One that was started by hand is live, holds the ports, and is told before and after."""
+    serving.die()
+    serving.started_by_hand()
+    drift = ["nginx does not run", f"another nginx answers with generation {OLD_ID}"]
+    checked = serving.transaction().check(NEW, PLAIN)
+    assert (checked.state.live, checked.drift[:2]) == (OLD_ID, drift)
+    error = failing(serving, NEW)
+    assert (error.reason, error.rolled_back, error.generation) == ("not_started", True, OLD_ID)
+    assert "another program holds 0.0.0.0:11800" in error.message
+    assert error.message.endswith(
+        f"it does not run, as before: another nginx answers with generation {OLD_ID}."
+    )
+    serving.by_hand = None
+    assert serving.transaction().run(NEW, PLAIN).action == "started"
+
+
+def test_a_failed_run_tells_what_it_mended(serving: ModelNginx) -> None:
+    """What was edited and is whole again is a change, whatever came after it."""
+    (serving.tree.path(OLD_ID) / "nginx.conf").write_text("by hand")
+    serving.faults.silent = True
+    error = failing(serving, OLD)
+    assert error.message.endswith(f" Generation {OLD_ID}, which was edited, is whole again.")
+    assert serving.tree.intact(OLD_ID)
 
 
 def test_given_up_for_another_reason(serving: ModelNginx) -> None:
@@ -894,6 +989,26 @@ def test_check_tests_what_would_be_live(
     serving.transaction().check(NEW, PLAIN)
     assert not places[0].exists()
     assert serving.tree.root not in places[0].parents
+
+
+@pytest.mark.parametrize("work", ["check", "preview", "run", "bring", "check_bring"])
+def test_a_host_that_cannot_be_read(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Whatever the host forbids is a failure with its reason, in check mode too."""
+
+    def denied(*_given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/x")
+
+    monkeypatch.setattr(serving.tree, "read", denied)
+    given = ("current",) if "bring" in work else (NEW, PLAIN)
+    with pytest.raises(TransactionError) as caught:
+        getattr(serving.transaction(), work)(*given)
+    assert (caught.value.reason, caught.value.generation) == ("rejected", OLD_ID)
+    assert "Permission denied" in caught.value.message
+    assert caught.value.message.endswith(
+        f"What was live was not touched; generation {OLD_ID} is still live."
+    )
 
 
 def test_check_rejected(serving: ModelNginx) -> None:

@@ -47,6 +47,7 @@ from tests.unit.plugins.modules.documented import (
 
 SUCCESS, FAILURE = {"always", "success"}, {"always", "failure"}
 KEY = "PRIVATE"
+UNTOUCHED = "Nothing was changed; nothing is known to be live."
 
 
 @pytest.fixture
@@ -274,7 +275,7 @@ def test_a_bare_host_is_refused(
     assert (result["failed"], result["reason"]) == (True, "rejected")
     assert result["msg"] == (
         f"{name} is missing on the host: install it, or give the right path in instance. "
-        "Nothing was changed."
+        f"{UNTOUCHED}"
     )
     assert set(result) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
     assert (nginx.verbs(), nginx.tree.root.exists()) == ([], False)
@@ -340,6 +341,7 @@ def refused(
     for found in (checked, result):
         assert (found["failed"], found["reason"]) == (True, "rejected")
         assert set(found) - ANSIBLES == returned(nginx_config.RETURN, FAILURE)
+        assert found["msg"].endswith(f". {UNTOUCHED}")
     assert checked["msg"] == result["msg"]
     assert (nginx.verbs(), nginx.tree.root.exists()) == ([], False)
     return result
@@ -358,7 +360,7 @@ def test_mode_that_is_not_octal(
     given[option][0]["mode"] = mode
     result = refused(nginx, capsys, given)
     path = given[option][0]["path"]
-    assert result["msg"] == f"files: mode {mode!r} of {path} is not one like '0644'."
+    assert result["msg"] == f"files: mode {mode!r} of {path} is not one like '0644'. {UNTOUCHED}"
 
 
 @pytest.mark.parametrize("option", ["listeners", "methods"])
@@ -377,6 +379,26 @@ def test_address_that_is_none(nginx: ModelNginx, capsys: pytest.CaptureFixture[s
     listeners = [listening("localhost")]
     result = refused(nginx, capsys, arguments(nginx, listeners=listeners))
     assert result["msg"].startswith("listeners: address: 'localhost' ")
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_port_that_is_none(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str], port: int
+) -> None:
+    """A port that nobody can ask is refused before it would end a run half-way."""
+    result = refused(nginx, capsys, arguments(nginx, listeners=[listening(port=port)]))
+    assert result["msg"].startswith(f"listeners: port: {port} is none; give 1 to 65535.")
+
+
+def test_what_is_live_is_told_whatever_is_wrong(
+    nginx: ModelNginx, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that cannot even begin tells what serves on."""
+    run(nginx_config.main, capsys, arguments(nginx))
+    given = arguments(nginx, methods=[])
+    result = run(nginx_config.main, capsys, given)
+    assert (result["reason"], result["generation"]) == ("rejected", ID)
+    assert result["msg"].endswith(f"Nothing was changed; generation {ID} is still live.")
 
 
 @pytest.mark.parametrize(
@@ -408,7 +430,7 @@ def test_statuses_that_are_none(
     given = arguments(nginx, listeners=[listening(refusals=refusals)])
     result = refused(nginx, capsys, given)
     assert result["msg"].startswith("listeners: refusals: statuses: ")
-    assert result["msg"].endswith("is no list of names of gRPC statuses.")
+    assert result["msg"].endswith(f"is no list of names of gRPC statuses. {UNTOUCHED}")
 
 
 def test_what_is_proven() -> None:

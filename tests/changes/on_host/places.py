@@ -1,0 +1,175 @@
+"""Every place at which a run can be killed, counted, and a real SIGKILL at one of them.
+
+A place is just before a system call that changes something on disk, just before a command to the
+instance, and in the middle of it: the command runs on, as it does when only the run is killed. What
+changes nothing (a question to systemd, a connection of the proof) is one place after each
+change: how often it is asked depends on the moment.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import generation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
+
+from tests.changes.on_host.proxy import Change, Proxy, run
+
+CALLS = (
+    "mkdir", "chmod", "fchmod", "fsync", "rename", "replace", "symlink", "link", "unlink", "remove",
+    "rmdir", "truncate", "ftruncate", "utime", "chown", "fchown",
+)  # fmt: skip
+TWO_NAMES = ("rename", "replace", "symlink", "link")
+QUESTIONS = ("show", "is-active")
+_ID = re.compile(r"[0-9a-f]{12}")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+@dataclass
+class Places:
+    """The places that a run has come to.
+
+    :ivar fatal: number of the place at which it is killed, counted from 1; 0 for none.
+    :ivar tell: where the name of the fatal place is written before.
+    """
+
+    fatal: int = 0
+    tell: int = -1
+    names: list[str] = field(default_factory=list)
+    _asked: set[str] = field(default_factory=set)
+
+    def change(self, name: str) -> None:
+        """Come to a place before something that changes."""
+        self._asked.clear()
+        self._come(name)
+
+    def question(self, name: str) -> None:
+        """Come to a place before something that changes nothing."""
+        if name not in self._asked:
+            self._asked.add(name)
+            self._come(name)
+
+    def _come(self, name: str) -> None:
+        self.names.append(name)
+        if len(self.names) == self.fatal:
+            os.write(self.tell, name.encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def command(self, command: list[str], **_ansibles: bool) -> tuple[int, str, str]:
+        """Run a command to the instance."""
+        name = " ".join(Path(part).name for part in command[:2])
+        if command[1] in QUESTIONS or command[0] == "journalctl":
+            self.question(f"ask {name}")
+            return run(command)
+        self.change(f"before {name}")
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            self.change(f"during {name}")
+            out, error = process.communicate()
+        return process.returncode, out, error
+
+    def dial(self, endpoint: Endpoint, timeout: float) -> Connection:
+        """Open a connection of the proof."""
+        self.question("ask a listener")
+        return Connection(endpoint, timeout)
+
+    def watch(self) -> None:
+        """Count from now on, in this process, what is changed on disk."""
+        for name in CALLS:
+            self._wrap(name)
+        really = os.open
+        files, fdopen = builtins.open, os.fdopen
+
+        def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
+            if flags & _WRITING:
+                self.change(f"open {_about(path)}")
+            return really(path, flags, *more, **named)
+
+        def file(path: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+            if set(mode) & set("wax+"):
+                self.change(f"open {_about(path)}")
+            return files(path, mode, *more, **named)
+
+        def written(descriptor: int, mode: str = "r", *more: Any, **named: Any) -> Any:
+            if mode != "wb":
+                return fdopen(descriptor, mode, *more, **named)
+            return io.BufferedWriter(_Written(descriptor, self))
+
+        exchange = generation.exchange
+
+        def exchanged(one: Path, other: Path) -> bool:
+            self.change(f"renameat2 {_about(other)}")
+            return exchange(one, other)
+
+        generation.exchange = exchanged
+        os.open, builtins.open, os.fdopen = opened, file, written  # type: ignore[assignment]
+
+    def _wrap(self, name: str) -> None:
+        really = getattr(os, name)
+
+        def counted(*given: Any, **named: Any) -> Any:
+            # Of two names the second is the one that comes to be.
+            about = given[1] if name in TWO_NAMES else given[0]
+            self.change(f"{name} {_about(about)}")
+            return really(*given, **named)
+
+        setattr(os, name, counted)
+
+
+class _Written(io.FileIO):
+    """A file whose writes are places."""
+
+    def __init__(self, descriptor: int, places: Places) -> None:
+        super().__init__(descriptor, "wb")
+        self._places = places
+
+    def write(self, data: Any) -> int:
+        self._places.change(f"write {_about(self.fileno())}")
+        return super().write(data) or 0
+
+
+def _about(path: Any) -> str:
+    """Return the name of a file, that of a generation as what it is."""
+    place = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(path)
+    return _ID.sub("ID", place.name)
+
+
+def watched(proxy: Proxy, change: Change, places: Places) -> list[str]:
+    """Run a change in this process, and return the places that it came to."""
+    places.watch()
+    with contextlib.suppress(TransactionError):
+        transaction = proxy.transaction(places.command, places.dial)
+        transaction.run(change.files, change.expectation)
+    return places.names
+
+
+def killed_at(number: int, proxy: Proxy, change: Change) -> tuple[str, list[str]]:
+    """Run a change in a process of its own that is killed at a place.
+
+    :returns: the name of the place, empty when the run came to its end before; and then all places.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, json.dumps(watched(proxy, change, Places(number, writing))).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as stream:  # noqa: PTH123 - it is a pipe
+        told = stream.read().decode()
+    _pid, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return told, []
+    assert status == 0, f"the run ended with {status}, having told: {told}"
+    return "", list(json.loads(told))

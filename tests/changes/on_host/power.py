@@ -1,0 +1,210 @@
+"""A run killed at every place, and what comes after, on one proxy in one scenario.
+
+``power NAME SCENARIO every`` prints one line of JSON for each place: its number, its name, whether
+the instance was started anew after it, and what was wrong. The last line names all places.
+``power NAME SCENARIO watch`` runs to the end and prints these names.
+``power NAME SCENARIO kill NUMBER`` kills one run and prints what ``power NAME SCENARIO after ...``
+must be told, once the host has been started anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import identity
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
+
+from tests.changes.on_host.places import Places, killed_at, watched
+from tests.changes.on_host.proxy import NGINX, Change, Proxy, run
+
+# One service answers as the widely copied snippet does.
+WRONG = "location ^~ /skywalking.v3.EventService/ { return 204; }"
+# What is written by hand into a generation, and can be seen from outside.
+BY_HAND = "location = /oap_proxy.Test/ByHand { add_header by-hand yes always; return 204; }"
+SECONDS = 10.0
+POLL_SECONDS = 0.01
+MOST = 200
+
+
+class Power:
+    """One scenario on one proxy.
+
+    :ivar last: what was brought live before.
+    """
+
+    def __init__(self, proxy: Proxy, scenario: str) -> None:
+        self.proxy = proxy
+        self.scenario = scenario
+        self.last = proxy.change("none")
+        self.whole: set[str] = set()
+        self._count = 0
+
+    def watch(self) -> list[str]:
+        """Run to the end, and return the names of all places."""
+        self.settle()
+        return watched(self.proxy, self.prepare(), Places())
+
+    def kill(self, number: int) -> str:
+        """Kill one run; return the place, and what ``after`` must be told, as JSON."""
+        self.settle()
+        change = self.prepare()
+        place, _names = killed_at(number, self.proxy, change)
+        known = {"last": self.last.word, "change": [change.word, change.snippet]}
+        return json.dumps({"place": place, "known": {**known, "whole": sorted(self.whole)}})
+
+    def after_boot(self, known: str) -> None:
+        """Hold what must be once the host has been started anew after a kill."""
+        told = json.loads(known)
+        self.last = self.proxy.change(told["last"])
+        self.whole = set(told["whole"])
+        _until(lambda: self.proxy.live() == self.proxy.disk(), "what is on disk is not live")
+        self.after(self.proxy.change(*told["change"]), boots=False, heal=True)
+
+    def every_place(self) -> Iterator[dict[str, object]]:
+        """Kill at one place after the other until a run comes to its end."""
+        self.settle()
+        for number in range(1, MOST):
+            for reboot in (False, True):
+                told = {"number": number, "reboot": reboot}
+                change = self.prepare()
+                place, names = killed_at(number, self.proxy, change)
+                if not place:
+                    yield {**told, "names": names}
+                    return
+                wrong = ""
+                try:
+                    self.after(change, boots=reboot, heal=reboot)
+                except (AssertionError, OSError, TransactionError) as error:
+                    wrong = f"{type(error).__name__}: {error}"
+                    self.settle()
+                yield {**told, "place": place, "wrong": wrong}
+        raise SystemExit(f"a run does not end before place {MOST}")
+
+    def settle(self) -> None:
+        """Have something live that is right, whatever was before."""
+        self.last = self._next()
+        self.proxy.transaction().run(self.last.files, self.last.expectation)
+
+    def prepare(self) -> Change:
+        """Return the change of the scenario, with all that comes before it done."""
+        if self.scenario == "edited":
+            return self._edited()
+        change = self._next(WRONG if self.scenario == "bad" else "")
+        self.whole = {self.last.generation, change.generation}
+        return change
+
+    def _next(self, snippet: str = "") -> Change:
+        self._count += 1
+        return self.proxy.change(f"{self.scenario} {os.getpid()} {self._count}", snippet)
+
+    def _edited(self) -> Change:
+        """Edit by hand what is on disk, and have it live; the run is to mend it."""
+        word = f"{self.scenario} {os.getpid()} {self._count}"
+        edited = self.proxy.change(word, BY_HAND)
+        content = next(one.content for one in edited.files if one.path == "nginx.conf")
+        (self.proxy.root / "current" / "nginx.conf").write_bytes(content)
+        workers = self.proxy.workers()
+        assert run(["systemctl", "reload", self.proxy.name])[0] == 0
+        _until(
+            lambda: not self.proxy.workers() & workers, "what was edited by hand does not come live"
+        )
+        assert self._by_hand()
+        self.whole = {self.last.generation, edited.generation}
+        return self.last
+
+    def _by_hand(self) -> bool:
+        """Tell whether what was edited by hand is what runs."""
+        with Connection(Endpoint("127.0.0.1", self.proxy.port), SECONDS) as connection:
+            return connection.call("/oap_proxy.Test/ByHand").headers.get("by-hand") == "yes"
+
+    def after(self, change: Change, boots: bool, heal: bool) -> None:
+        """Hold what must be after a kill, and that the next run puts everything right.
+
+        :param boots: start the instance anew before.
+        :param heal: where the change is wrong, run something right instead of the same again.
+        """
+        proxy = self.proxy
+        known = {self.last.generation, change.generation}
+        _hold(proxy.disk() in known, f"current leads to {proxy.disk()}, not to {known}")
+        found = identity(proxy.tree.read(proxy.disk()))
+        _hold(found in self.whole, f"what is on disk is not whole: {found}")
+        _hold(proxy.live() in known, f"what is live is not one of {known}: {proxy.live()}")
+        code, _out, words = run([NGINX, "-t", "-q", "-c", f"{proxy.root}/current/nginx.conf"])
+        _hold(code == 0, f"nginx refuses what it would read at a boot: {words}")
+        if boots:
+            self._boot()
+        left = proxy.left()
+        if self.scenario == "bad" and not heal:
+            self._fails_again(change)
+        else:
+            change = self._next() if self.scenario == "bad" else change
+            outcome = proxy.transaction().run(change.files, change.expectation)
+            _hold(outcome.repaired == left, f"left {left}, repaired {outcome.repaired}")
+            faults = [row.fault for row in outcome.proof if row.fault]
+            _hold(bool(outcome.proof) and not faults, f"not proven: {faults}")
+            self.last = change
+        wanted = self.last.generation
+        ids = {"disk": proxy.disk(), "live": proxy.live(), "proven": proxy.tree.proven()}
+        _hold(set(ids.values()) == {wanted}, f"{ids} after the next run, not {wanted}")
+        _hold(proxy.tree.intact(wanted), f"{wanted} is not whole after the next run")
+        _hold(proxy.left() == [], f"left after the next run: {proxy.left()}")
+        _hold(not self._by_hand(), "what was edited by hand still runs after the next run")
+
+    def _fails_again(self, change: Change) -> None:
+        try:
+            self.proxy.transaction().run(change.files, change.expectation)
+        except TransactionError as error:
+            _hold(error.reason == "fallback", f"failed again, but: {error.message}")
+            _hold(error.rolled_back, f"not rolled back: {error.message}")
+        else:
+            raise AssertionError("the wrong configuration was brought live by the next run")
+
+    def _boot(self) -> None:
+        """Kill all of the unit's processes, and start it from what is on disk."""
+        name = self.proxy.name
+        assert run(["systemctl", "kill", "--signal=KILL", name])[0] == 0
+        _until(
+            lambda: run(["systemctl", "is-active", name])[1].strip() != "active",
+            f"{name} does not notice that it was killed",
+        )
+        # Else the start would wait for the pause that the unit makes before it restarts.
+        assert run(["systemctl", "stop", name])[0] == 0
+        code, _out, words = run(["systemctl", "start", name])
+        _hold(code == 0, f"{name} does not start from what is on disk: {words}")
+        disk, live = self.proxy.disk(), self.proxy.live()
+        _hold(live == disk, f"after the boot {live} is live, and on disk is {disk}")
+
+
+def _hold(right: bool, wrong: str) -> None:
+    if not right:
+        raise AssertionError(wrong)
+
+
+def _until(done: Callable[[], bool], wrong: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not done():
+        _hold(time.monotonic() < end, wrong)
+        time.sleep(POLL_SECONDS)
+
+
+def main(name: str, scenario: str, what: str, *more: str) -> None:
+    """Do one of them."""
+    power = Power(Proxy(name), scenario)
+    if what == "every":
+        for row in power.every_place():
+            print(json.dumps(row), flush=True)
+    elif what == "watch":
+        print(json.dumps(power.watch()))
+    elif what == "kill":
+        print(power.kill(int(more[0])))
+    else:
+        power.after_boot(more[0])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
