@@ -27,7 +27,7 @@ _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
 # What the proof's own calls make nginx log.
 _FORCED = 'upstream: "grpc://oap_proxy_unavailable"'
 _ALERT = re.compile(r"\[(crit|alert|emerg)\]")
-_GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to )")
+_GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to \S+ failed \(98:)")
 # A worker that comes to its end by itself or by a signal; one that was told to stop says less.
 _DIED = re.compile(r"\[alert\].* process (\d+) exited (on signal|with fatal code)")
 _STOPPED = ("T", "t")
@@ -295,7 +295,7 @@ class SystemdInstance:
         return _unique([line for line in self._lines(mark) if _ALERT.search(line)])
 
     def given_up(self, mark: Mark, before: set[int]) -> bool:
-        """See :class:`Instance`. A failed bind alone is tried again by nginx for 2.5 s."""
+        """See :class:`Instance`. A port that is taken alone is tried again by nginx, for 2.5 s."""
         lines = self._lines(mark)
         died = {int(found) for line in lines for found, _how in _DIED.findall(line)}
         gone = bool(died - before) or any(_GIVEN_UP.search(line) for line in lines)

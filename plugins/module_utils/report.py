@@ -32,6 +32,7 @@ _IN_HIDING = (
 _MEANINGS = {
     "key values mismatch": "The private key does not fit its certificate.",
     "bad password read": "The private key is encrypted; give it without a passphrase.",
+    "(24: Too many open files)": "Its master process has too few descriptors: raise LimitNOFILE.",
 }
 
 

@@ -26,6 +26,7 @@ MUTUAL_PORT = 13910
 NAME, SERVICE_NAME = "proxy.example", "orders.example"
 CHAIN, KEY = "/etc/ssl/renewal-test/chain.pem", "/etc/ssl/renewal-test/key.pem"
 RELOAD = "tests/capabilities/reload.yml"
+UNINSTALL = "playbooks/uninstall.yml"
 MODULE = "skywalking.oap_proxy.nginx_reload"
 # What tests.hosts.pki signs ends in 30 days, less the moment since.
 DAYS_LEFT = 29
@@ -272,7 +273,8 @@ def test_wrong_generation(kept: Renewing) -> None:
     assert code == 1
     assert output.startswith("renewal-reload: there is no generation 0123456789ab below ")
     assert kept.plain.proxy.generations()[0] in output
-    assert "Nothing was changed. (reason: rejected)" in output
+    assert "Nothing was changed; " in output
+    assert output.endswith("is still live. (reason: rejected)")
     code, output = kept.plain.command("--generation", "../current")
     assert code == 2
     assert "give current, previous, or an id" in output
@@ -342,3 +344,12 @@ def test_installed(kept: Renewing) -> None:
     machine.run("rm", f"/usr/local/sbin/{proxy.name}-reload")
     assert proxy.deploy(one.settings).changed() > 0
     assert files_of(proxy) == before
+
+
+def test_uninstalled(host: Renewing) -> None:
+    """The command goes with the proxy; it is the last that is asked of this one."""
+    proxy = host.mutual.proxy
+    assert files_of(proxy)
+    assert proxy.play(host.mutual.settings, playbook=UNINSTALL).changed() > 0
+    assert files_of(proxy) == {}
+    assert files_of(host.plain.proxy)

@@ -41,6 +41,8 @@ def files() -> Iterator[Path]:
                     mode = path.lstat().st_mode
                 except FileNotFoundError:
                     continue  # a file of a program that has ended
+                if path.suffix == ".journal":
+                    continue  # journalctl has told what is new in it
                 if stat.S_ISREG(mode) and (mode & stat.S_IROTH or str(path).startswith(LOGS)):
                     yield path
 

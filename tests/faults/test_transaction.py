@@ -60,7 +60,11 @@ def test_two_proxies_on_one_host(proxy: Site, story: Story) -> None:
     """Another name is another proxy, and leaves nothing when it is removed."""
     live, pid = proxy.have_usual(), proxy.machine.pid(UNIT)
     before = proxy.machine.listing()
-    second = {"grpc_proxy_name": SECOND, "grpc_proxy_listen": [{"port": SECOND_PORT}]}
+    second = {
+        "grpc_proxy_name": SECOND,
+        "grpc_proxy_listen": [{"port": SECOND_PORT}],
+        "grpc_proxy_tls": {},
+    }
     with proxy.load() as load:
         run = proxy.play_on({"proxy1": {}, "another": second})
         assert run.changed("proxy1") == 0

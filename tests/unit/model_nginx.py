@@ -8,15 +8,16 @@ What nginx reads in a configuration, the model reads in the words of nginx.conf:
 ``refused`` is not accepted by the test, ``unstartable`` is accepted and never serves,
 ``wrong-fallback`` answers the forced calls as the widely copied snippet does, ``open-bus`` passes
 the calls on that must be refused, ``key-NAME`` is the key of a limit's zone, which only a restart
-exchanges for another one, ``dying`` is accepted, and its workers die where it is rehearsed.
+exchanges for another one, ``dying`` lets every worker die as soon as it is started. Certificates
+that a listener shows from a path outside of the tree are read whenever the configuration is.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,11 +70,22 @@ WINDOW_S = 0.1
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration as a master process has read it."""
+    """A configuration as a master process has read it.
+
+    :ivar read: hash over what was really there, whatever its name.
+    :ivar certificates: in DER, by socket, as they were on disk then.
+    """
 
     generation: str
     words: str
     sockets: frozenset[tuple[str, int]]
+    read: str = ""
+    certificates: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+
+    @property
+    def dies(self) -> bool:
+        """Whether its workers die as soon as they are started."""
+        return "dying" in self.words
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,7 @@ class ModelNginx:
         self.tree = Tree(str(root))
         self.faults = Faults()
         self.live: Loaded | None = None
+        self.by_hand: Loaded | None = None
         self.now = 1000.0
         self.log: list[str] = []
         self.said: list[Call] = []
@@ -136,9 +149,10 @@ class ModelNginx:
         self._window: Window | None = None
         self._deaf_until = 0.0
         self._connections = 0
-        self._sockets: dict[str, frozenset[tuple[str, int]]] = {}
+        self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._giving_up: float | None = None
         self._owed = False
+        self._pid = 101
         self._workers = {100, 101}
         self._old_workers: set[int] = set()
 
@@ -148,23 +162,20 @@ class ModelNginx:
     def live_id(self) -> str | None:
         """Return the id of what the master has read last, and None where it does not serve."""
         self._advance()
-        if self.live is None or self.faults.silent or self.now < self._deaf_until:
+        if self.faults.silent:
+            return None
+        if self.by_hand:
+            return self.by_hand.generation
+        if self.live is None or self.live.dies or self.now < self._deaf_until:
             return None
         return self.live.generation
 
     def answers(self) -> set[str | None]:
         """Return every id that a connection may be answered with at this time."""
         live = self.live_id
-        if live is None or self._window is None:
+        if self._window is None or self.faults.silent or self._window.old.dies:
             return {live}
         return {live, self._window.old.generation}
-
-    def serves(self, expectation: Expectation) -> bool:
-        """Tell whether what is live listens wherever this expects an answer."""
-        live = self.live
-        return live is not None and all(
-            _listens(live, listener.endpoint) for listener in expectation.listeners
-        )
 
     def clock(self) -> float:
         """Return the time."""
@@ -199,6 +210,10 @@ class ModelNginx:
         words = configuration.read_text()
         if "refused" in words:
             return False, f'nginx: [emerg] unknown directive "refused" in {configuration}:1'
+        proof = Expectation.from_json((configuration.parent / PROOF_FILE).read_bytes())
+        missing = [path for path in _paths(proof.listeners) if not path.is_file()]
+        if missing:
+            return False, f'nginx: [emerg] cannot load certificate "{missing[0]}"'
         return True, ""
 
     @contextmanager
@@ -209,7 +224,9 @@ class ModelNginx:
         self._note("rehearse")
         told = (configuration.parent / GENERATION_FILE).read_text()
         generation = re.findall("[0-9a-f]{12}", told)[0]
-        yield ModelStage(Loaded(generation, configuration.read_text(), frozenset()))
+        proof = Expectation.from_json((configuration.parent / PROOF_FILE).read_bytes())
+        words = configuration.read_text()
+        yield ModelStage(Loaded(generation, words, frozenset(), "", _shown(proof.listeners)))
 
     def start(self) -> tuple[bool, str]:
         """See Instance."""
@@ -312,20 +329,26 @@ class ModelNginx:
         if generation is None:
             return None
         place = self.tree.path(generation)
-        if generation not in self._sockets:
+        if generation not in self._listeners:
             # Read once: nginx has its listeners from its own files, and these never change.
-            data = json.loads((place / PROOF_FILE).read_bytes())
-            self._sockets[generation] = frozenset(
-                (item["address"], item["port"]) for item in data["listeners"]
-            )
-        sockets = self._sockets[generation]
-        return Loaded(generation, (place / "nginx.conf").read_text(), sockets)
+            proof = Expectation.from_json((place / PROOF_FILE).read_bytes())
+            self._listeners[generation] = proof.listeners
+        listeners = self._listeners[generation]
+        if not all(path.is_file() for path in _paths(listeners)):
+            return None
+        return Loaded(
+            generation,
+            (place / "nginx.conf").read_text(),
+            frozenset((item.address, item.port) for item in listeners),
+            identity(self.tree.read(generation)),
+            _shown(listeners),
+        )
 
     def _blocked(self, wanted: Loaded) -> str | None:
         """Return a socket that cannot be opened beside what this master holds already."""
         held = self.live.sockets if self.live else frozenset()
         for address, port in sorted(wanted.sockets - held):
-            if port in self.faults.taken:
+            if port in self.faults.taken or (self.by_hand and self._by_hand_holds(port)):
                 return f"{address}:{port}"
             # With the wildcard itself open no single address of it is opened, and vice versa.
             if ("0.0.0.0", port) in wanted.sockets - {(address, port)}:
@@ -334,6 +357,11 @@ class ModelNginx:
             if others and (address == "0.0.0.0" or "0.0.0.0" in others):
                 return f"{address}:{port}"
         return None
+
+    def _by_hand_holds(self, port: int) -> bool:
+        return self.by_hand is not None and port in {
+            held for _address, held in self.by_hand.sockets
+        }
 
     def _advance(self) -> None:
         """Let happen what was due."""
@@ -345,11 +373,20 @@ class ModelNginx:
             self._window = Window(due + WINDOW_S, self.live)
             self.live = wanted
             self._old_workers = self._old_workers | self._workers
-            self._workers = {max(self._workers) + 1, max(self._workers) + 2}
+            self._spawn()
             self._close()
         if self._giving_up is not None and self.now >= self._giving_up:
             self._giving_up = None
             self.log.append("[emerg] 7#7: still could not bind()")
+
+    def _spawn(self) -> None:
+        """Start the workers of what is live now."""
+        self._pid += 2
+        self._workers = {self._pid - 1, self._pid}
+        if self.live and self.live.dies:
+            end = "exited with fatal code 2 and cannot be respawned"
+            self.log += [f"[alert] 7#7: worker process {pid} {end}" for pid in self._workers]
+            self._workers = set()
 
     def _close(self) -> None:
         """Let the old workers stop accepting when their time has come, unless they linger."""
@@ -371,11 +408,11 @@ class ModelNginx:
             self.log += [f"[emerg] 9#9: {place}", "[emerg] 9#9: still could not bind()"]
             return False, "Job for the unit failed."
         self.live = wanted
+        self._spawn()
         # A start makes a new master, of the binary that is there now.
         self.replaced = None
         self.faults.stopped_master = False
         self._deaf_until = self.now + self.start_delay
-        self._workers = {max(self._workers) + 1, max(self._workers) + 2}
         return True, ""
 
     def _end(self) -> None:
@@ -406,6 +443,13 @@ class ModelNginx:
         """Be killed: no process, nothing on disk changed."""
         self._end()
 
+    def started_by_hand(self) -> None:
+        """Let somebody start an nginx on what is on disk that is not the unit's."""
+        assert self.live is None
+        wanted = self._read()
+        if wanted and "unstartable" not in wanted.words and not wanted.dies:
+            self.by_hand = None if self._blocked(wanted) else wanted
+
     # The listeners
 
     def dial(self, endpoint: Endpoint, timeout: float) -> Connection:
@@ -422,7 +466,12 @@ class ModelNginx:
             raise CallError(f"{endpoint.name} gave no answer")
         serving = [self.live] if self.live and self.now >= self._deaf_until else []
         serving += [self._window.old] if self._window else []
-        listening = [loaded for loaded in serving if _listens(loaded, endpoint)]
+        serving += [self.by_hand] if self.by_hand else []
+        open_here = [loaded for loaded in serving if _listens(loaded, endpoint)]
+        listening = [loaded for loaded in open_here if not loaded.dies]
+        if open_here and not listening:
+            # The master holds the socket open, and nobody accepts.
+            raise CallError(f"{endpoint.name} gave no answer")
         if listening:
             self._connections += 1
             return listening[self._connections % len(listening)]
@@ -434,6 +483,23 @@ class ModelNginx:
 def _key(loaded: Loaded) -> str | None:
     found = re.search(r"key-(\w+)", loaded.words)
     return found.group(1) if found else None
+
+
+def _paths(listeners: Sequence[Listener]) -> list[Path]:
+    """Return the certificates outside of the tree."""
+    return [Path(item.certificate) for item in listeners if item.certificate.startswith("/")]
+
+
+def _shown(listeners: Sequence[Listener]) -> dict[tuple[str, int], bytes]:
+    """Return what each listener shows, as it is on disk now."""
+    return {(item.address, item.port): _der(item) for item in listeners if item.tls}
+
+
+def _der(listener: Listener) -> bytes:
+    """Return the certificate that a listener shows."""
+    if not listener.certificate.startswith("/"):
+        return b"of the generation"
+    return ssl.PEM_cert_to_DER_cert(Path(listener.certificate).read_text())
 
 
 def _listens(loaded: Loaded, endpoint: Endpoint) -> bool:
@@ -455,7 +521,16 @@ class Answering(Connection):
         self.endpoint = endpoint
         self.timeout = timeout
         self.loaded = loaded
-        self.peer_certificate = b""
+        self.peer_certificate = self._certificate()
+
+    def _certificate(self) -> bytes:
+        shown = self.loaded.certificates if self.loaded else {}
+        reached = (
+            held
+            for (address, port), held in shown.items()
+            if port == self.endpoint.port and _reaches(address, self.endpoint.address)
+        )
+        return next(reached, b"")
 
     def __exit__(
         self,

@@ -17,11 +17,13 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     PROOF_FILE,
     Expectation,
     Listener,
+    Prover,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import Survey
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import Settings
 
 from tests.unit.killing import Killed, failing_at, killed_at
@@ -457,7 +459,8 @@ def test_busy(serving: ModelNginx) -> None:
         before = everything(serving)
         error = failing(serving, NEW)
         assert everything(serving) == before
-    assert error.reason == "busy"
+    assert (error.reason, error.generation) == ("busy", OLD_ID)
+    assert error.message.endswith(f"Nothing was changed; generation {OLD_ID} is still live.")
     assert (serving.verbs(), serving.live_id) == ([], OLD_ID)
     assert serving.transaction().run(NEW, PLAIN).changed
 
@@ -613,6 +616,52 @@ def test_a_master_that_is_stopped(serving: ModelNginx) -> None:
     serving.continued()
     assert serving.live_id == OLD_ID
     assert serving.transaction().run(NEW, PLAIN).action == "reloaded"
+
+
+DYING = configuration("dying")
+
+
+def test_workers_that_die(serving: ModelNginx) -> None:
+    """New workers that die are seen at once, long before the time is up, and taken back."""
+    began = serving.now
+    error = failing(serving, DYING)
+    rolled_back(serving, error)
+    assert error.reason == "not_live"
+    assert "exited with fatal code 2 and cannot be respawned." in error.message
+    assert serving.now - began < 2
+
+
+def test_workers_that_die_at_the_first_start(nginx: ModelNginx) -> None:
+    """A unit whose workers have all died runs for systemd, and is stopped again."""
+    error = failing(nginx, DYING)
+    assert (error.reason, error.rolled_back, error.generation) == ("not_live", True, None)
+    assert "cannot be respawned." in error.message
+    assert (nginx.running(), nginx.tree.generations()) == (False, [])
+
+
+def test_an_nginx_that_is_not_the_units(serving: ModelNginx) -> None:
+    """One that was started by hand is live, and nothing is touched until it is ended."""
+    serving.die()
+    serving.started_by_hand()
+    drift = ["nginx does not run", f"another nginx answers with generation {OLD_ID}"]
+    error = untouched(serving, lambda: failing(serving, NEW))
+    assert error.reason == "not_started"
+    assert "another nginx answers with a generation of ours" in error.message
+    assert error.message.endswith(f"Nothing was changed; generation {OLD_ID} is still live.")
+    survey = Survey(serving.tree, serving, Prover(dial=serving.dial))
+    state = survey.look(NEW_ID, PLAIN)
+    assert (state.running, state.live, survey.drift(state, ())[:2]) == (False, OLD_ID, drift)
+    serving.by_hand = None
+    assert serving.transaction().run(NEW, PLAIN).action == "started"
+
+
+def test_a_failed_run_tells_what_it_mended(serving: ModelNginx) -> None:
+    """What was edited and is whole again is a change, whatever came after it."""
+    (serving.tree.path(OLD_ID) / "nginx.conf").write_text("by hand")
+    serving.faults.silent = True
+    error = failing(serving, OLD)
+    assert error.message.endswith(f" Generation {OLD_ID}, which was edited, is whole again.")
+    assert serving.tree.intact(OLD_ID)
 
 
 def test_given_up_for_another_reason(serving: ModelNginx) -> None:
@@ -941,6 +990,26 @@ def test_check_tests_what_would_be_live(
     serving.transaction().check(NEW, PLAIN)
     assert not places[0].exists()
     assert serving.tree.root not in places[0].parents
+
+
+@pytest.mark.parametrize("work", ["check", "preview", "run", "bring", "check_bring"])
+def test_a_host_that_cannot_be_read(
+    serving: ModelNginx, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Whatever the host forbids is a failure with its reason, in check mode too."""
+
+    def denied(*_given: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/x")
+
+    monkeypatch.setattr(serving.tree, "read", denied)
+    given = ("current",) if "bring" in work else (NEW, PLAIN)
+    with pytest.raises(TransactionError) as caught:
+        getattr(serving.transaction(), work)(*given)
+    assert (caught.value.reason, caught.value.generation) == ("rejected", OLD_ID)
+    assert "Permission denied" in caught.value.message
+    assert caught.value.message.endswith(
+        f"What was live was not touched; generation {OLD_ID} is still live."
+    )
 
 
 def test_check_rejected(serving: ModelNginx) -> None:
