@@ -54,7 +54,7 @@ def test_lock_that_is_held(proxy: Site, story: Story) -> None:
         "lock held by another run",
         CHANGE,
         BUSY,
-        (f"another run is changing {ROOT}", "wait for it to end", "run again", "live is"),
+        (f"another run is changing {ROOT}", "wait for it to end", "run again", "is still live"),
         cause=HOLD,
         mend=f"kill $(cat {HOLDER})\nrm {HOLDER}",
         plain=None,
@@ -87,7 +87,7 @@ def test_two_runs_together(proxy: Site, story: Story) -> None:
 def how_it_ended(run: Any) -> str:
     """Return busy, changed or unchanged, which is all that it may be."""
     if run.failures:
-        refused(run.failure(), BUSY, "Nothing was changed by this one")
+        refused(run.failure(), BUSY, "Nothing was changed")
         return BUSY
     return "changed" if run.changed() else "unchanged"
 
