@@ -115,7 +115,7 @@ def _table(found: Mapping[str, Figures]) -> str:
         ratio = f"{triples[0][1] / triples[1][1]:.2f}" if triples[1][1] else "-"
         lines.append(_line(f"{what}: begin, highest, end", list(map(_triple, triples)), ratio))
     lost = [words for one in found.values() for words in one.clients.lost]
-    rows = table.kept()
+    rows = [row for row in table.kept() if row.plain is not None]
     told = table.count(rows) if rows else "no fault table in .build/: run make faults"
     return "\n".join([*lines, *lost, f"In the fault table: {told}"])
 

@@ -273,7 +273,8 @@ def test_wrong_generation(kept: Renewing) -> None:
     assert code == 1
     assert output.startswith("renewal-reload: there is no generation 0123456789ab below ")
     assert kept.plain.proxy.generations()[0] in output
-    assert "Nothing was changed. (reason: rejected)" in output
+    assert "Nothing was changed; " in output
+    assert output.endswith("is still live. (reason: rejected)")
     code, output = kept.plain.command("--generation", "../current")
     assert code == 2
     assert "give current, previous, or an id" in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ from tests.hosts.progress import LabError
 from tests.hosts.spec import Host, lab_named
 
 LAB = "changes"
+# While developing: the hosts stay up from run to run.
+KEEP = "OAP_PROXY_KEEP_LAB"
 PLACE = "/opt/oap-proxy-tests"
 COLLECTION = "ansible_collections/skywalking/oap_proxy"
 ON_HOST = Path(__file__).with_name("on_host")
@@ -87,7 +90,9 @@ def deployed(proxies: Mapping[str, Mapping[str, object]]) -> Iterator[ChangesHos
     named = {name: {"grpc_proxy_name": name, **given} for name, given in proxies.items()}
     first = dict(list(named.items())[:1])
     proxy = ChangesHost(one.host("proxy1"))
-    lab.down(one)
+    fresh = not os.environ.get(KEEP)
+    if fresh:
+        lab.down(one)
     try:
         lab.up(one)
         with tempfile.TemporaryDirectory() as folder:
@@ -99,4 +104,5 @@ def deployed(proxies: Mapping[str, Mapping[str, object]]) -> Iterator[ChangesHos
             proxy.run("proxy", name)
         yield proxy
     finally:
-        lab.down(one)
+        if fresh:
+            lab.down(one)

@@ -1,7 +1,7 @@
 """The system calls of a run that change something on disk, from strace's own record."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 # strace -y tells the path of a descriptor beside its number.
 _CALL = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)")
@@ -18,11 +18,11 @@ _HARMLESS = re.compile(
 )
 
 
-def changes(record: str, root: str) -> Iterator[str]:
-    """Yield the names of the calls below a directory that change something, in their order."""
+def changes(record: str, roots: Collection[str]) -> Iterator[str]:
+    """Yield the names of the calls below some directories that change something, in order."""
     for line in record.splitlines():
         found = _CALL.match(line)
-        if found is None or root not in found[2]:
+        if found is None or not any(root in found[2] for root in roots):
             continue
         name, told = found[1], found[2]
         if name in _OPENING:

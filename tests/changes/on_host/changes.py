@@ -50,12 +50,13 @@ def processes(proxy: Proxy) -> dict[str, int]:
     return told
 
 
-def transaction(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
+def transaction(proxy: Proxy, wrong: bool) -> dict[str, object]:
     """Change by the collection's transaction."""
-    change = proxy.change(f"{os.getpid()} {number}", WRONG if wrong else "")
+    change = proxy.change(f"{time.time_ns()}", WRONG if wrong else "")
     begin = time.monotonic()
     try:
-        outcome = proxy.transaction().run(change.files, change.expectation)
+        # Where it is rehearsed, what is wrong is refused before it serves.
+        outcome = proxy.transaction(rehearses=not wrong).run(change.files, change.expectation)
     except TransactionError as error:
         same = proxy.disk() == proxy.live() == error.generation
         back = error.rolled_back and same
@@ -69,11 +70,11 @@ def transaction(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
     }  # fmt: skip
 
 
-def plain(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
+def plain(proxy: Proxy, wrong: bool) -> dict[str, object]:
     """Change as a template and its handler do, and look only afterwards whether it is live."""
-    change = proxy.change(f"{os.getpid()} {number}", WRONG if wrong else "")
+    change = proxy.change(f"{time.time_ns()}", WRONG if wrong else "")
     place = proxy.root / "current"
-    told = f"plain-{os.getpid()}-{number}"
+    told = f"plain-{time.time_ns()}"
     begin = time.monotonic()
     contents = {one.path: one.content for one in change.files}
     for path, content in {**contents, GENERATION_FILE: generation_conf(told)}.items():
@@ -99,7 +100,7 @@ def plain(proxy: Proxy, number: int, wrong: bool) -> dict[str, object]:
 def main(name: str, count: str, pause: str, how: str) -> None:
     """Change, and tell."""
     proxy = Proxy(name)
-    change: Callable[[Proxy, int, bool], dict[str, object]]
+    change: Callable[[Proxy, bool], dict[str, object]]
     change = plain if how == "plain" else transaction
 
     def tell(told: dict[str, object]) -> None:
@@ -107,7 +108,7 @@ def main(name: str, count: str, pause: str, how: str) -> None:
 
     tell({"ended": "begin"})
     for number in range(int(count)):
-        tell(change(proxy, number, how == "every-second-wrong" and number % 2 == 1))
+        tell(change(proxy, how == "every-second-wrong" and number % 2 == 1))
         time.sleep(float(pause))
     time.sleep(proxy.drain_seconds + SPARE_SECONDS)
     tell({"ended": "end"})

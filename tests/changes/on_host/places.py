@@ -9,7 +9,6 @@ change: how often it is asked depends on the moment.
 from __future__ import annotations
 
 import builtins
-import contextlib
 import io
 import json
 import os
@@ -31,7 +30,7 @@ CALLS = (
     "rmdir", "truncate", "ftruncate", "utime", "chown", "fchown",
 )  # fmt: skip
 TWO_NAMES = ("rename", "replace", "symlink", "link")
-QUESTIONS = ("show", "is-active")
+QUESTIONS = ("show", "is-active", "cat")
 _ID = re.compile(r"[0-9a-f]{12}")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -98,11 +97,14 @@ class Places:
             return really(path, flags, *more, **named)
 
         def file(path: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
-            if set(mode) & set("wax+"):
-                self.change(f"open {_about(path)}")
-            return files(path, mode, *more, **named)
+            if not set(mode) & set("wax+"):
+                return files(path, mode, *more, **named)
+            self.change(f"open {_about(path)}")
+            written = io.BufferedWriter(_Written(path, self, mode.strip("bt")))
+            encoding = named.get("encoding") or (more[1] if len(more) > 1 else None)
+            return written if "b" in mode else io.TextIOWrapper(written, encoding)
 
-        def written(descriptor: int, mode: str = "r", *more: Any, **named: Any) -> Any:
+        def opened_before(descriptor: int, mode: str = "r", *more: Any, **named: Any) -> Any:
             if mode != "wb":
                 return fdopen(descriptor, mode, *more, **named)
             return io.BufferedWriter(_Written(descriptor, self))
@@ -114,7 +116,8 @@ class Places:
             return exchange(one, other)
 
         generation.exchange = exchanged
-        os.open, builtins.open, os.fdopen = opened, file, written  # type: ignore[assignment]
+        os.open, os.fdopen = opened, opened_before  # type: ignore[assignment]
+        builtins.open = io.open = file  # type: ignore[assignment]
 
     def _wrap(self, name: str) -> None:
         really = getattr(os, name)
@@ -131,8 +134,8 @@ class Places:
 class _Written(io.FileIO):
     """A file whose writes are places."""
 
-    def __init__(self, descriptor: int, places: Places) -> None:
-        super().__init__(descriptor, "wb")
+    def __init__(self, file: Any, places: Places, mode: str = "w") -> None:
+        super().__init__(file, mode)
         self._places = places
 
     def write(self, data: Any) -> int:
@@ -146,16 +149,20 @@ def _about(path: Any) -> str:
     return _ID.sub("ID", place.name)
 
 
-def watched(proxy: Proxy, change: Change, places: Places) -> list[str]:
+def watched(proxy: Proxy, change: Change, places: Places, rehearses: bool) -> list[str]:
     """Run a change in this process, and return the places that it came to."""
     places.watch()
-    with contextlib.suppress(TransactionError):
-        transaction = proxy.transaction(places.command, places.dial)
+    transaction = proxy.transaction(places.command, places.dial, rehearses)
+    try:
         transaction.run(change.files, change.expectation)
+    except TransactionError as error:
+        # Only what is wrong may be found out.
+        if not change.snippet or error.reason != "fallback":
+            raise
     return places.names
 
 
-def killed_at(number: int, proxy: Proxy, change: Change) -> tuple[str, list[str]]:
+def killed_at(number: int, proxy: Proxy, change: Change, rehearses: bool) -> tuple[str, list[str]]:
     """Run a change in a process of its own that is killed at a place.
 
     :returns: the name of the place, empty when the run came to its end before; and then all places.
@@ -163,7 +170,8 @@ def killed_at(number: int, proxy: Proxy, change: Change) -> tuple[str, list[str]
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, json.dumps(watched(proxy, change, Places(number, writing))).encode())
+        names = watched(proxy, change, Places(number, writing), rehearses)
+        os.write(writing, json.dumps(names).encode())
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as stream:  # noqa: PTH123 - it is a pipe

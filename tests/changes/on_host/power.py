@@ -10,7 +10,6 @@ must be told, once the host has been started anew.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -40,20 +39,21 @@ class Power:
     def __init__(self, proxy: Proxy, scenario: str) -> None:
         self.proxy = proxy
         self.scenario = scenario
+        # One of them is enough to show what a kill in the middle of a rehearsal leaves.
+        self.rehearses = scenario == "good"
         self.last = proxy.change("none")
         self.whole: set[str] = set()
-        self._count = 0
 
     def watch(self) -> list[str]:
         """Run to the end, and return the names of all places."""
         self.settle()
-        return watched(self.proxy, self.prepare(), Places())
+        return watched(self.proxy, self.prepare(), Places(), self.rehearses)
 
     def kill(self, number: int) -> str:
         """Kill one run; return the place, and what ``after`` must be told, as JSON."""
         self.settle()
         change = self.prepare()
-        place, _names = killed_at(number, self.proxy, change)
+        place, _names = killed_at(number, self.proxy, change, self.rehearses)
         known = {"last": self.last.word, "change": [change.word, change.snippet]}
         return json.dumps({"place": place, "known": {**known, "whole": sorted(self.whole)}})
 
@@ -72,7 +72,7 @@ class Power:
             for reboot in (False, True):
                 told = {"number": number, "reboot": reboot}
                 change = self.prepare()
-                place, names = killed_at(number, self.proxy, change)
+                place, names = killed_at(number, self.proxy, change, self.rehearses)
                 if not place:
                     yield {**told, "names": names}
                     return
@@ -88,7 +88,7 @@ class Power:
     def settle(self) -> None:
         """Have something live that is right, whatever was before."""
         self.last = self._next()
-        self.proxy.transaction().run(self.last.files, self.last.expectation)
+        self.proxy.transaction(rehearses=self.rehearses).run(self.last.files, self.last.expectation)
 
     def prepare(self) -> Change:
         """Return the change of the scenario, with all that comes before it done."""
@@ -99,13 +99,12 @@ class Power:
         return change
 
     def _next(self, snippet: str = "") -> Change:
-        self._count += 1
-        return self.proxy.change(f"{self.scenario} {os.getpid()} {self._count}", snippet)
+        # Never the same again: process ids are, after a boot.
+        return self.proxy.change(f"{self.scenario} {time.time_ns()}", snippet)
 
     def _edited(self) -> Change:
         """Edit by hand what is on disk, and have it live; the run is to mend it."""
-        word = f"{self.scenario} {os.getpid()} {self._count}"
-        edited = self.proxy.change(word, BY_HAND)
+        edited = self.proxy.change(self.last.word, BY_HAND)
         content = next(one.content for one in edited.files if one.path == "nginx.conf")
         (self.proxy.root / "current" / "nginx.conf").write_bytes(content)
         workers = self.proxy.workers()
@@ -143,7 +142,9 @@ class Power:
             self._fails_again(change)
         else:
             change = self._next() if self.scenario == "bad" else change
-            outcome = proxy.transaction().run(change.files, change.expectation)
+            outcome = proxy.transaction(rehearses=self.rehearses).run(
+                change.files, change.expectation
+            )
             _hold(outcome.repaired == left, f"left {left}, repaired {outcome.repaired}")
             faults = [row.fault for row in outcome.proof if row.fault]
             _hold(bool(outcome.proof) and not faults, f"not proven: {faults}")
@@ -157,7 +158,7 @@ class Power:
 
     def _fails_again(self, change: Change) -> None:
         try:
-            self.proxy.transaction().run(change.files, change.expectation)
+            self.proxy.transaction(rehearses=self.rehearses).run(change.files, change.expectation)
         except TransactionError as error:
             _hold(error.reason == "fallback", f"failed again, but: {error.message}")
             _hold(error.rolled_back, f"not rolled back: {error.message}")

@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     Dial,
     Expectation,
     Prover,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Inconclusive,
+    Stage,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
@@ -98,9 +103,16 @@ class Proxy:
         kept: dict[str, Any] = json.loads((BASES / f"{self.name}.json").read_text())
         return kept
 
-    def transaction(self, command: Run | None = None, dial: Dial = Connection) -> Transaction:
-        """Return a transaction as the module makes one."""
+    def transaction(
+        self, command: Run | None = None, dial: Dial = Connection, rehearses: bool = True
+    ) -> Transaction:
+        """Return a transaction as the module makes one.
+
+        :param rehearses: it can rehearse; else what is wrong comes live, and is taken back.
+        """
         instance = self.instance(command)
+        if not rehearses:
+            instance.rehearse = _rehearses_nothing  # type: ignore[method-assign]
         return Transaction(self.tree, instance, Prover(dial=dial), Settings(keep=KEEP))
 
     def change(self, word: str, snippet: str = "") -> Change:
@@ -193,6 +205,11 @@ class Proxy:
         return sorted(
             one.name for one in places if one.name.startswith(".") and one.name != ".lock"
         )
+
+
+def _rehearses_nothing(configuration: Path) -> AbstractContextManager[Stage]:
+    """Be as on a host where nothing can be rehearsed: staged."""
+    raise Inconclusive(f"staged by the test, for {configuration}")
 
 
 def run(command: list[str], **_ansibles: bool) -> tuple[int, str, str]:

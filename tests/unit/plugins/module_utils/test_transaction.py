@@ -17,11 +17,13 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import 
     PROOF_FILE,
     Expectation,
     Listener,
+    Prover,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import Survey
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import Settings
 
 from tests.unit.killing import Killed, failing_at, killed_at
@@ -638,18 +640,17 @@ def test_workers_that_die_at_the_first_start(nginx: ModelNginx) -> None:
 
 
 def test_an_nginx_that_is_not_the_units(serving: ModelNginx) -> None:
-    """One that was started by hand is live, holds the ports, and is told before and after."""
+    """One that was started by hand is live, and nothing is touched until it is ended."""
     serving.die()
     serving.started_by_hand()
     drift = ["nginx does not run", f"another nginx answers with generation {OLD_ID}"]
-    checked = serving.transaction().check(NEW, PLAIN)
-    assert (checked.state.live, checked.drift[:2]) == (OLD_ID, drift)
-    error = failing(serving, NEW)
-    assert (error.reason, error.rolled_back, error.generation) == ("not_started", True, OLD_ID)
-    assert "another program holds 0.0.0.0:11800" in error.message
-    assert error.message.endswith(
-        f"it does not run, as before: another nginx answers with generation {OLD_ID}."
-    )
+    error = untouched(serving, lambda: failing(serving, NEW))
+    assert error.reason == "not_started"
+    assert "another nginx answers with a generation of ours" in error.message
+    assert error.message.endswith(f"Nothing was changed; generation {OLD_ID} is still live.")
+    survey = Survey(serving.tree, serving, Prover(dial=serving.dial))
+    state = survey.look(NEW_ID, PLAIN)
+    assert (state.running, state.live, survey.drift(state, ())[:2]) == (False, OLD_ID, drift)
     serving.by_hand = None
     assert serving.transaction().run(NEW, PLAIN).action == "started"
 

@@ -52,7 +52,7 @@ BAD = ("refused", "wrong-fallback", "unstartable", "dying")
 WORDS = st.sampled_from(RIGHT + BAD)
 SETTINGS = st.builds(Settings, allow_restart=st.booleans(), keep=st.integers(0, 4))
 NAMES = st.sampled_from(["current", "previous", "0123456789ab", 0, 1, 2])
-NOTHING_TOUCHED = {"rejected", "restart_needed", "not_live"}
+NOTHING_TOUCHED = {"rejected", "restart_needed", "not_live", "not_started"}
 AFTER_THE_SWAP = {"not_live", "fallback", "not_started", "unproven", "restart_needed"}
 ENDINGS = (
     "Nothing was changed; ",
@@ -110,11 +110,15 @@ class Runs(RuleBasedStateMachine):
 
     # What happens to a host
 
-    @initialize(live=st.booleans())
-    def begin(self, live: bool) -> None:
-        """Begin on a bare host, or on one where a configuration is live."""
-        if live:
-            assert self.nginx.transaction().run(*self.last).action == "started"
+    @initialize(live=st.sampled_from(["nothing", "the unit's", "started by hand"]))
+    def begin(self, live: str) -> None:
+        """Begin on a bare host, or on one where a configuration is live, the unit's or not."""
+        if live == "nothing":
+            return
+        assert self.nginx.transaction().run(*self.last).action == "started"
+        if live == "started by hand":
+            self.nginx.die()
+            self.nginx.started_by_hand()
 
     @rule(taken=st.sets(st.sampled_from([11800, 11801])), lingering=st.booleans())
     def faults(self, taken: set[int], lingering: bool) -> None:
@@ -414,7 +418,8 @@ class Runs(RuleBasedStateMachine):
         assert told[: len(expected)] == expected, (told, expected)
         faults = ended.drift[len(expected) :]
         assert live or not faults
-        assert all(" answers " in fault or " shows " in fault for fault in faults), faults
+        kinds = (" answers ", " shows ", " cannot be held against ")
+        assert all(any(kind in fault for kind in kinds) for fault in faults), faults
 
     def _judge_run(self, given: Settings) -> None:
         files, expectation = self.last
@@ -473,6 +478,7 @@ class Runs(RuleBasedStateMachine):
         assert tree.previous() == before.previous
         if set(verbs) <= {"test", "rehearse"}:
             assert ended.reason in NOTHING_TOUCHED | self._rehearsed()
+            assert (ended.reason == "not_started") <= (nginx.by_hand is not None)
             if "rehearse" not in verbs:
                 assert (ended.reason == "not_live") <= before.stopped
                 assert (ended.reason in ("not_live", "rejected")) >= before.stopped
