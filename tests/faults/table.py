@@ -30,15 +30,16 @@ HEAD = ("fault", "nginx", "`nginx -t`", "reload", "serves then", "reason", "live
 INTRODUCTION = """\
 # The fault table
 
-Written by `make faults-page` from what `make faults` has measured, on real hosts with systemd: one
-row a fault, on each nginx that it names, under about 50 calls a second through the proxy to a real
-OAP.
+Written by `make faults-page` from the rows that `make faults` or `make faults-short` kept, measured
+on real hosts with systemd: one row a fault, on each nginx that it names, under about 50 calls a
+second through the proxy to two real OAPs.
 
 - **nginx -t, reload**: exit status of both where the same change is made in place in the files of
   a second nginx beside ours, as a template and a handler do it. **serves then** is what that one
   answers with. Where both say 0 and the new configuration does not serve, or does not answer as
   it must, that green was false: it is **bold**.
-- **reason** is what `site.yml` says of the same, and **live** what serves afterwards.
+- **reason** is what `site.yml` says of the same ([the reasons](how-it-works.md#when-a-run-fails);
+  `preflight`: refused before anything is written), and **live** what serves afterwards.
 - **calls, lost**: from the beginning of the run of `site.yml` to its end, and the seconds from the
   first call lost to the last.
 """

@@ -215,4 +215,5 @@ def test_expired_certificate_by_choice(proxy: Site, story: Story) -> None:
     warned = str(run.of_module("ansible.builtin.debug")["msg"])
     assert "grpc_proxy_tls.certificate has expired on" in warned
     none_lost(load)
-    story.tell("the same, grpc_proxy_certificate_dates: warn", "none: warns", "the new one", load)
+    fault = "certificate has expired, grpc_proxy_certificate_dates: warn"
+    story.tell(fault, "none: warns", "the new one", load)

@@ -152,6 +152,6 @@ def test_restart_that_is_allowed(proxy: Site, story: Story) -> None:
     assert GENERATION.fullmatch(proxy.generation())
     assert "Connection refused" in proxy.machine.generation()
     assert load.gap < RESTART_SECONDS
-    story.tell("the same, restart allowed", "none: restarted", "the new one", load)
+    story.tell("from all addresses to one, restart allowed", "none: restarted", "the new one", load)
     assert proxy.play(allowed, playbook=CONFIGURE).changed() == 1
     assert proxy.generation() == live
