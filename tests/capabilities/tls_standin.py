@@ -87,7 +87,10 @@ class TlsStandIn:
     def _secure(self, plain: socket.socket) -> None:
         plain.settimeout(None)
         try:
-            with self._context.wrap_socket(plain, server_side=True) as connected:
+            with self._context.wrap_socket(
+                plain, server_side=True, do_handshake_on_connect=False
+            ) as connected:
+                _shake_hands(connected)
                 with self._changing:
                     self._open.add(connected)
                     self.handshakes.append(bool(connected.session_reused))
@@ -98,6 +101,21 @@ class TlsStandIn:
                         self._open.discard(connected)
         except (OSError, h2.exceptions.ProtocolError):
             plain.close()  # the proxy has refused or left
+
+
+def _shake_hands(connected: ssl.SSLSocket) -> None:
+    """Agree on TLS; where that fails, let the other side read why.
+
+    Closed with bytes unread, TCP would take the alert back.
+    """
+    try:
+        connected.do_handshake()
+    except OSError:
+        connected.settimeout(SECONDS)
+        socket.socket.shutdown(connected, socket.SHUT_WR)
+        while socket.socket.recv(connected, SIZE):
+            pass
+        raise
 
 
 def _serve(connected: ssl.SSLSocket) -> None:
