@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.faults.around import CHANGE, SAME, Disturbance, heals
-from tests.faults.fault import Fault, undergo
+from tests.faults.around import CHANGE, SAME, Disturbance, heals, refused_twice
 from tests.faults.machine import differences
-from tests.faults.site import MODULE, ROOT, UNIT, USUAL, VERIFY, Site, none_lost
+from tests.faults.site import CONFIGURE, MODULE, ROOT, UNIT, USUAL, VERIFY, Site, none_lost
 from tests.faults.table import Story
 
 pytestmark = pytest.mark.nginx(USUAL)
@@ -102,21 +101,20 @@ def have_two(proxy: Site) -> None:
 def test_something_in_the_place_of_a_link(proxy: Site, story: Story, link: str, kind: str) -> None:
     """What somebody has put there is not ours to replace: named, and left alone."""
     have_two(proxy)
+    live = proxy.generation()
     make = "mkdir" if kind == "directory" else "echo somebodys >"
     path = f"{ROOT}/{link}"
-    undergo(
-        proxy,
-        story,
-        Fault(
-            f"a {kind} in the place of {link}",
-            CHANGE,
-            "rejected",
-            (f"{path} is no link", "move it away", "run again", "is still live"),
-            cause=f"mv {path} /root/{link}\n{make} {path}",
-            mend=f"rm -r {path}\nmv /root/{link} {path}",
-            plain=None,
-        ),
-    )
+    says = (f"{path} is no link", "move it away", "run again", f"generation {live} is still live")
+    proxy.machine.run("sh", "-euc", f"mv {path} /root/{link}\n{make} {path}")
+    try:
+        with proxy.load() as load:
+            refused_twice(proxy, "rejected", *says, change=True)
+    finally:
+        proxy.machine.run("sh", "-euc", f"rm -r {path}\nmv /root/{link} {path}")
+    assert proxy.generation() == proxy.current() == live
+    none_lost(load)
+    story.tell(f"a {kind} in the place of {link}", "rejected", SAME, load)
+    assert proxy.play(CHANGE, playbook=CONFIGURE).changed() == 1
 
 
 def test_previous_that_leads_nowhere(proxy: Site, story: Story) -> None:
