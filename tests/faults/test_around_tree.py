@@ -96,8 +96,9 @@ def have_two(proxy: Site) -> None:
     proxy.have_usual()
 
 
-@pytest.mark.parametrize("link", ["current", "proven", "previous"])
-@pytest.mark.parametrize("kind", ["directory", "file"])
+@pytest.mark.parametrize(
+    ("link", "kind"), [("current", "directory"), ("proven", "file"), ("previous", "file")]
+)
 def test_something_in_the_place_of_a_link(proxy: Site, story: Story, link: str, kind: str) -> None:
     """What somebody has put there is not ours to replace: named, and left alone."""
     have_two(proxy)
