@@ -8,10 +8,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _UPSTREAM = re.compile(r"\bupstream\s+([^\s{;]+)\s*\{")
-_NAMED = re.compile(r"(?:\bserver\s+|_pass\s+(?:\w+://)?|syslog:server=)([^\s:;/{}\[\]$,]+)")
+_SERVER = re.compile(
+    r"(?:\bserver\s+|_pass\s+(?:\w+://)?|(?P<syslog>syslog:server=))"
+    r"(?:\[(?P<address6>[^\]]+)\]|(?P<name>[^\s:;/{}\[\]$,]+))"
+)
 _ERROR_LOG = re.compile(r"\berror_log\s+([^\s;]+)\s*(\w*)")
 _TERSE = ("crit", "alert", "emerg")
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -34,22 +38,49 @@ def is_frank(text: str, error_log: Path) -> bool:
     )
 
 
-def hosts_file(text: str) -> str:
-    """Return the host's /etc/hosts and every name of the configuration that only DNS knows."""
+def addresses_of(text: str) -> dict[str, list[str]]:
+    """Return the addresses of every server that a configuration names, by what it is called.
+
+    Names are resolved as nginx does when it reads them; one that cannot be resolved has none.
+    """
+    return {name: _resolved(name) for name in _called(text, syslog=True)}
+
+
+def hosts_file(addresses: Mapping[str, Sequence[str]]) -> str:
+    """Return the host's /etc/hosts and every name of the configuration that only DNS knows.
+
+    :param addresses: as :func:`addresses_of` returns them.
+    """
     lines = [Path("/etc/hosts").read_text(encoding="utf-8", errors="replace")]
-    for name in names_in(text):
-        try:
-            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except OSError:
-            continue  # nginx will say so
-        lines += [f"{address} {name}" for address in dict.fromkeys(str(one[4][0]) for one in found)]
+    for name, found in addresses.items():
+        lines += [f"{address} {name}" for address in found if address != name]
     return "\n".join(lines) + "\n"
 
 
-def names_in(text: str) -> list[str]:
-    """Return the names of servers that nginx resolves when it reads a configuration."""
+def called_by(text: str, addresses: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the addresses of servers that answer calls; where logs go is not among them."""
+    names = _called(text, syslog=False)
+    return sorted({address for name in names for address in addresses.get(name, ())})
+
+
+def _called(text: str, syslog: bool) -> list[str]:
     known = {"unix", *_UPSTREAM.findall(text)}
-    return sorted(name for name in set(_NAMED.findall(text)) - known if not _is_address(name))
+    found = {
+        one["address6"] or one["name"]
+        for one in _SERVER.finditer(text)
+        if syslog or not one["syslog"]
+    }
+    return sorted(found - known)
+
+
+def _resolved(name: str) -> list[str]:
+    if _is_address(name):
+        return [name]
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []  # nginx will say so
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
 def _is_address(name: str) -> bool:

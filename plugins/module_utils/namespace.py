@@ -4,17 +4,21 @@
 """A thread in a network of its own, in which every address is the host itself.
 
 Nothing that is opened there can be reached from the host or from anywhere else, and nothing there
-reaches out: a connection to any address ends at once, refused.
+reaches out. To addresses that are named as others' there is no way, so that a listener on all
+addresses does not answer for an OAP of the same port; to any other one a connection is refused
+where nothing listens.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import ipaddress
 import os
 import socket
 import struct
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -27,29 +31,34 @@ _CLONE_NEWNET = 0x40000000
 _NEWLINK, _NEWADDR, _NEWROUTE = 16, 20, 24
 _REQUEST_ACK_CREATE = 0x1 | 0x4 | 0x400
 _LOOPBACK, _UP = 1, 1
-_TABLE_LOCAL, _PROTO_STATIC, _TYPE_LOCAL = 255, 4, 2
+_TABLE_LOCAL, _PROTO_STATIC, _TYPE_LOCAL, _TYPE_THROW = 255, 4, 2, 9
 _SCOPE_GLOBAL, _SCOPE_HOST = 0, 254
-_OUTPUT_INTERFACE, _ADDRESS, _LOCAL = 4, 1, 2
+_DESTINATION, _OUTPUT_INTERFACE, _ADDRESS, _LOCAL = 1, 4, 1, 2
 _NO_DUPLICATE_DETECTION = 2
+_SIZES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 
 
 class Namespace:
     """The thread, from its beginning to its end.
 
+    :param others: addresses that lead nowhere, unless they are the host's own.
     :ivar identity: how the kernel names its network, as in /proc/PID/ns/net.
     :ivar path: where others find it, for as long as the thread lives.
     :raises OSError: when there can be none on this host.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[str] = ()) -> None:
+        self._others = others
         self.identity = ""
         self.path = ""
         self._pool = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> Namespace:
         """Enter it with the thread alone; the process stays where it is."""
+        others = [_packed(one) for one in self._others if not _is_own(one)]
         try:
-            self.identity, self.path = self._pool.submit(_separate, _addresses6()).result()
+            entered = self._pool.submit(_separate, _addresses6(), others)
+            self.identity, self.path = entered.result()
         except BaseException:
             self._pool.shutdown()
             raise
@@ -69,14 +78,26 @@ class Namespace:
         return self._pool.submit(work, *given)
 
 
-def refused_connections() -> int:
-    """Return how many connections to anywhere were refused in the calling thread's network."""
+def failed_connections() -> int:
+    """Return how many connections failed at once in the calling thread's network."""
+    return _count("Tcp", "AttemptFails") + _count("Ip", "OutNoRoutes") + _count6("Ip6OutNoRoutes")
+
+
+def _count(kind: str, name: str) -> int:
     text = Path("/proc/thread-self/net/snmp").read_text(encoding="ascii")
-    names, values = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
-    return int(values[names.index("AttemptFails")])
+    names, values = (line.split() for line in text.splitlines() if line.startswith(f"{kind}:"))
+    return int(values[names.index(name)])
 
 
-def _separate(addresses6: list[bytes]) -> tuple[str, str]:
+def _count6(name: str) -> int:
+    try:
+        words = Path("/proc/thread-self/net/snmp6").read_text(encoding="ascii").split()
+    except OSError:
+        return 0  # a kernel without IPv6
+    return int(words[words.index(name) + 1])
+
+
+def _separate(addresses6: Sequence[bytes], others: Sequence[bytes]) -> tuple[str, str]:
     """Leave the host's network and prepare the new one."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) != 0:
@@ -87,9 +108,11 @@ def _separate(addresses6: list[bytes]) -> tuple[str, str]:
         raise OSError("no network of its own: the thread is still in the host's")
     _ask(_NEWLINK, struct.pack("=BxHiII", 0, 0, _LOOPBACK, _UP, _UP))
     _own_all(socket.AF_INET, _SCOPE_HOST)
+    _lose(socket.AF_INET, others)
     # Without IPv6 here a listener that needs it does not answer, and that is told.
     with contextlib.suppress(OSError):
         _own_all(socket.AF_INET6, _SCOPE_GLOBAL)
+        _lose(socket.AF_INET6, others)
         # A route is not enough to bind an address of IPv6.
         for address in addresses6:
             about = struct.pack(
@@ -104,6 +127,32 @@ def _own_all(family: int, scope: int) -> None:
     route = (family, 0, 0, 0, _TABLE_LOCAL, _PROTO_STATIC, scope, _TYPE_LOCAL, 0)
     through = struct.pack("=I", _LOOPBACK)
     _ask(_NEWROUTE, struct.pack("=8BI", *route), (_OUTPUT_INTERFACE, through))
+
+
+def _lose(family: int, others: Sequence[bytes]) -> None:
+    """Have no way to some addresses: they are looked for in a table that is empty."""
+    size = _SIZES[family]
+    for address in (one for one in others if len(one) == size):
+        route = (family, 8 * size, 0, 0, _TABLE_LOCAL, _PROTO_STATIC, 0, _TYPE_THROW, 0)
+        _ask(_NEWROUTE, struct.pack("=8BI", *route), (_DESTINATION, address))
+
+
+def _is_own(address: str) -> bool:
+    """Tell whether an address is the host's: then it is reached from itself."""
+    if ipaddress.ip_address(address).is_loopback:
+        return True
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asked:
+            asked.connect((address, 9))  # sends nothing
+            return _packed(str(asked.getsockname()[0])) == _packed(address)
+    except OSError:
+        return False
+
+
+def _packed(address: str) -> bytes:
+    """Return the four bytes of an address, or the 16 of IPv6."""
+    return ipaddress.ip_address(address.partition("%")[0]).packed
 
 
 def _ask(kind: int, body: bytes, *attributes: tuple[int, bytes]) -> None:

@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate import (
+    addresses_of,
+    called_by,
     hosts_file,
     is_frank,
     text_of,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import (
     Namespace,
-    refused_connections,
+    failed_connections,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     Expectation,
@@ -97,14 +99,14 @@ class TransientStage:
         died = self._died()
         if died:
             raise WorkersDied(died)
-        rows, refused = asked.result()
+        rows, failed = asked.result()
         if any(row.fault for row in rows):
             lacking = [line for line in _lines(self._log) if _LACKING.search(line)]
             if lacking:
                 raise Inconclusive(f"it needs what a rehearsal has not: {lacking[0]}")
             if not self._frank:
                 raise Inconclusive("it may lack something, and does not log all of its errors")
-        if refused:
+        if failed:
             # Right answers as well: what should be forced may have been sent to an OAP.
             raise Inconclusive("it asks another server, which a rehearsal cannot reach")
         return rows
@@ -130,14 +132,16 @@ def transient(
         run(["systemctl", "stop", name])
 
     try:
-        with _place(PLACES / name, end) as place, Namespace() as namespace:
+        candidate = Path(command[-1]).parent
+        text = text_of(candidate)
+        addresses = addresses_of(text)
+        others = called_by(text, addresses)
+        with _place(PLACES / name, end) as place, Namespace(others) as namespace:
             held = run(["systemctl", "cat", unit])[1]
             _folders(error_log.parent, place / "log")
             _folders(runtime, place / "run")
             _small_files(runtime, place / "run")
-            candidate = Path(command[-1]).parent
-            text = text_of(candidate)
-            (place / "hosts").write_text(hosts_file(text), encoding="utf-8")
+            (place / "hosts").write_text(hosts_file(addresses), encoding="utf-8")
             properties = [
                 *holding(held),
                 *_apart(place, namespace.path, candidate, error_log.parent, runtime),
@@ -243,10 +247,10 @@ def _same_access(source: Path, target: Path) -> None:
 
 
 def _prove(generation: str, expectation: Expectation) -> tuple[list[Row], int]:
-    """Ask every listener; return the answers and how many connections were refused meanwhile."""
-    before = refused_connections()
+    """Ask every listener; return the answers and how many connections failed meanwhile."""
+    before = failed_connections()
     rows = Prover().prove(generation, expectation)
-    return rows, refused_connections() - before
+    return rows, failed_connections() - before
 
 
 def _lines(path: Path) -> list[str]:

@@ -53,6 +53,7 @@ DURATIONS = (
     "grpc_proxy_drain_timeout",
 )
 COUNTS = {
+    "grpc_proxy_worker_processes": (1, 512),
     "grpc_proxy_worker_connections": (64, 1000000),
     "grpc_proxy_keep_generations": (2, 1000),
     "grpc_proxy_proof_timeout": (4, 600),

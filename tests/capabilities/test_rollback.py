@@ -22,12 +22,15 @@ DEBUG = "ansible.builtin.debug"
 EDIT = "# edited in the night"
 SECRET = "of-the-night-shift"  # noqa: S105
 
+# As by default: then no call is lost.
+ONE: dict[str, Any] = {"grpc_proxy_worker_processes": 1}
 FIRST: dict[str, Any] = {
+    **ONE,
     "grpc_proxy_listen": [{"port": PORT}, {"port": HELD_PORT}],
     "grpc_proxy_oap_token": SECRET,
 }
-SECOND = {"grpc_proxy_stream_timeout": "2h"}
-THIRD = {"grpc_proxy_stream_timeout": "3h"}
+SECOND = {**ONE, "grpc_proxy_stream_timeout": "2h"}
+THIRD = {**ONE, "grpc_proxy_stream_timeout": "3h"}
 
 
 @dataclass

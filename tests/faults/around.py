@@ -88,7 +88,7 @@ def heals(proxy: Site, story: Story, fault: Disturbance) -> None:
         assert proxy.generation() == proxy.current() == live
         assert differences(before, proxy.machine.listing()) == {}
     if serves:
-        none_lost(load, reloads=1)
+        none_lost(load)
     plain = None if fault.plain is None else plainly(proxy, fault.plain)
     story.tell(
         fault.name, f"none: {fault.action}", "the usual one", load if serves else None, plain

@@ -422,6 +422,7 @@ PROXY_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "grpc_proxy_answer_timeout": ("give a time", ("-5s", "5 s", "1.5s", True, "5S", "1e3s", "0")),
     "grpc_proxy_stream_timeout": ("give a time", ("", "1 hour", None, "1h30m", "h", "-1h", 0)),
     "grpc_proxy_drain_timeout": ("give a time", ("60 s", "forever", "+1s", "1 s", "s1", "1y", "s")),
+    "grpc_proxy_worker_processes": ("from 1 to", (0, -1, 513, 10_000)),
     "grpc_proxy_worker_connections": ("from 64 to", (0, -1, 10_000_000, 63)),
     "grpc_proxy_keep_generations": ("from 2 to", (1, 0, -5, 10_000)),
     "grpc_proxy_proof_timeout": ("from 4 to", (0, 3, -1, 86_400)),

@@ -155,7 +155,7 @@ def _plainly(proxy: Site, fault: Fault, run: Run) -> Plain:
 def _is_green(proxy: Site, run: Run, load: Load, live: str) -> None:
     assert run.changed() == 1
     assert proxy.generation() == proxy.current() != live
-    none_lost(load, reloads=1)
+    none_lost(load)
 
 
 def _is_refused(proxy: Site, fault: Fault, run: Run, live: str) -> None:
@@ -178,6 +178,6 @@ def _is_healed(proxy: Site, fault: Fault, settings: Variables, live: str) -> Non
         healed = proxy.play(settings, playbook=CONFIGURE)
         assert healed.changed() == int(fault.around)
         steady(load)
-    none_lost(load, reloads=1)
+    none_lost(load)
     assert (proxy.generation() != live) is fault.around
     assert proxy.current() == proxy.generation()

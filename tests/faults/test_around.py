@@ -106,7 +106,7 @@ def test_log_that_the_workers_cannot_open(proxy: Site, story: Story) -> None:
         warnings = run.of_module(MODULE)["warnings"]
         assert any(f"{PRIVATE}/{PORT}.log" in one and DENIED in one for one in warnings), warnings
         assert proxy.generation() == proxy.current() != live
-        none_lost(load, reloads=1)
+        none_lost(load)
         story.tell("a log that the workers cannot open", "none: a warning", "the new one", load)
     finally:
         machine.run("rm", "-r", PRIVATE)

@@ -115,7 +115,7 @@ def test_logs_full(proxy: Site, story: Story) -> None:
         warnings = run.of_module(MODULE)["warnings"]
         assert any(f"the file system of {LOGS} is full" in one for one in warnings), warnings
         assert proxy.generation() == proxy.current() != live
-        none_lost(load, reloads=1)
+        none_lost(load)
         told = plainly(proxy, logs_full("plain"), logs_back("plain"))
         story.tell("disk of the logs full", "none: a warning", "the new one", load, told)
     finally:

@@ -83,7 +83,7 @@ def test_two_runs_together(proxy: Site, story: Story) -> None:
             assert proxy.generation() == proxy.current()
             assert proxy.current() in done
             ended += ends
-    none_lost(load, reloads=2)
+    none_lost(load)
     left = proxy.machine.run("ls", "-A", f"{ROOT}/generations").split()
     assert all(map(GENERATION.fullmatch, left)), left
     told = ", ".join(f"{ended.count(kind)} {kind}" for kind in sorted(set(ended)))
@@ -128,7 +128,7 @@ def test_clock_set_back(proxy: Site, story: Story) -> None:
         assert proxy.play({**last, **KEEP}, playbook=CONFIGURE).changed() == 1
     assert proxy.generation() == proxy.current()
     assert kept(proxy) == {*made[1:], proxy.current()}
-    none_lost(load, reloads=4)
+    none_lost(load)
     story.tell("clock set back by a year, 3 changes", "none", "the new one", load)
 
 

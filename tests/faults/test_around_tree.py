@@ -44,7 +44,7 @@ def test_unit_that_was_disturbed(
     assert machine.run("systemctl", "is-enabled", UNIT) == "enabled"
     assert machine.unit(UNIT, "NeedDaemonReload") == {"NeedDaemonReload": "no"}
     assert proxy.generation() == live
-    none_lost(load, reloads=1)
+    none_lost(load)
     name = request.node.callspec.id.rpartition(f"{proxy.nginx}-")[2]
     story.tell(name, "none: healed", SAME, load)
 

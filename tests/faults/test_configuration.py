@@ -214,6 +214,6 @@ def test_expired_certificate_by_choice(proxy: Site, story: Story) -> None:
     assert run.of_module(MODULE)["generation"] == proxy.generation() != live
     warned = str(run.of_module("ansible.builtin.debug")["msg"])
     assert "grpc_proxy_tls.certificate has expired on" in warned
-    none_lost(load, reloads=1)
+    none_lost(load)
     fault = "certificate has expired, grpc_proxy_certificate_dates: warn"
     story.tell(fault, "none: warns", "the new one", load)

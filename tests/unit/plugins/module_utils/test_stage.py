@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,8 @@ class Plain:
 
     identity, path = "net:[1]", "/proc/1/task/1/ns/net"
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[str]) -> None:
+        self.others = others
         self._pool = ThreadPoolExecutor(1)
         self.submit = self._pool.submit
 
@@ -124,7 +125,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host where the proof of a rehearsal holds."""
     monkeypatch.setattr(stage, "PLACES", tmp_path / "run")
     monkeypatch.setattr(stage, "Namespace", Plain)
-    monkeypatch.setattr(stage, "refused_connections", lambda: 0)
+    monkeypatch.setattr(stage, "failed_connections", lambda: 0)
     answered_by(monkeypatch, "right")
     return Host(tmp_path)
 
@@ -188,7 +189,7 @@ def test_wrong_for_want_of_the_host(
     """Where it lacked what the host may have, a wrong answer says nothing."""
     answered_by(monkeypatch, "wrong-fallback")
     counts = iter([5, 5 + refused])
-    monkeypatch.setattr(stage, "refused_connections", lambda: next(counts))
+    monkeypatch.setattr(stage, "failed_connections", lambda: next(counts))
     host.log = log
     held, wrong, said, died = host.rehearsal()
     assert (held, wrong, died) == (False, [], [])
@@ -219,7 +220,7 @@ def test_errors_that_are_hidden(
 def test_right_for_want_of_the_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that was sent to a real OAP fails there as a forced one does: it says nothing."""
     counts = iter([5, 6])
-    monkeypatch.setattr(stage, "refused_connections", lambda: next(counts))
+    monkeypatch.setattr(stage, "failed_connections", lambda: next(counts))
     assert "asks another server" in host.rehearsal()[2]
 
 
