@@ -74,6 +74,14 @@ class Run:
             and self.recap[one.host]["failures"] + self.recap[one.host]["unreachable"]
         }
 
+    def attempts(self, module: str, host: str = "proxy1") -> list[Failure]:
+        """Return each failure of a module on a host, those too after which the run went on."""
+        return [
+            Failure(one.task, str(one.result.get("msg", "")), one.result)
+            for one in self.results
+            if (one.what, one.host, one.module) == ("failed", host, module)
+        ]
+
     def failure(self, host: str = "proxy1") -> Failure:
         """Return where a host failed, which it must have."""
         assert host in self.failures, f"{host} did not fail: {self.recap}\n{self.errors}"
