@@ -3,12 +3,13 @@
 import argparse
 import sys
 
-from tests.bench import calls, changes, playbook
+from tests.bench import calls, changes, playbook, workers
 from tests.hosts.progress import LabError
 
 SUBJECTS = {
     "playbook": playbook.measure,
     "changes": changes.measure,
+    "workers": workers.measure,
     "calls": calls.measure,
 }
 

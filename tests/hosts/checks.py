@@ -19,6 +19,10 @@ COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
 CALL_SECONDS = 10
 # By the design, calls are whole again within a second of the OAPs' return.
 RECOVERY_SECONDS = 1.0
+UNIT = "oap-proxy"
+# What its unit may write on the host, and what it may not.
+OWN = (f"/run/{UNIT}", f"/var/log/{UNIT}")
+OTHERS = ("/run", "/etc", f"/etc/nginx/{UNIT}", "/usr", "/var", "/var/log", "/var/lib", "/root")
 
 
 class Checks:
@@ -87,6 +91,17 @@ def recovered(checks: Checks, proxy: Host) -> None:
     checks.check(outcome.code == "OK", text)
 
 
+def confined(checks: Checks, proxy: Host) -> None:
+    """The unit's processes can write what is theirs, and nothing else of the host."""
+    host = lab.container_of(proxy)
+    _code, told = lab.run(host, ["systemctl", "show", "--property=MainPID", "--value", UNIT])
+    inside = ["nsenter", f"--target={told.strip()}", "--mount", "test", "-w"]
+    for place in OWN + OTHERS:
+        code, _output = lab.run(host, [*inside, place])
+        word = "writes" if code == 0 else "cannot write"
+        checks.check((code == 0) == (place in OWN), f"{proxy.name}: nginx {word} {place}")
+
+
 def outage(checks: Checks, one: Lab) -> None:
     """Kill every OAP, call, start them again, call."""
     proxies = one.of_kind("debian")
@@ -128,6 +143,7 @@ def main(arguments: list[str]) -> int:
         agents(checks, one)
         for proxy in one.of_kind("debian"):
             served(checks, proxy)
+            confined(checks, proxy)
         outage(checks, one)
     except LabError as error:
         print(f"FAILED  {error}", flush=True)
