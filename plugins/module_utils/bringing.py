@@ -13,19 +13,19 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.certificates 
     shown,
     warnings,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
-    Run,
     from_options,
     missing,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Outcome
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import Run
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 
 
 def bring(options: Mapping[str, Any], run: Run, check: bool) -> Outcome:

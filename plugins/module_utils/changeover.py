@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance, Mark
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Expectation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Attempt,
     TransactionError,
@@ -16,6 +16,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import
     verdict,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State, Survey
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 
 
 class Changeover:

@@ -25,16 +25,13 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.bringing impo
     bring,
     certificates,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Run
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import fingerprint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
-    CURRENT,
-    PREVIOUS,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import CURRENT, PREVIOUS
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import Run
 
 LINEAGE = "RENEWED_LINEAGE"
 """What certbot tells a deploy hook: the directory of what it has renewed.

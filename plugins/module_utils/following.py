@@ -9,8 +9,10 @@ import time
 from collections.abc import Collection
 from typing import Callable
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance, Mark
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Expectation, Prover
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Attempt
 
 _LOOK_AT_LOG_S = 0.2

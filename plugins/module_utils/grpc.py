@@ -11,7 +11,6 @@ Protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint, Tls
 
 try:
     import h2.config
@@ -55,66 +56,6 @@ STATUS_NAMES = [
 
 class CallError(Exception):
     """A call that got no answer; the message says where and why."""
-
-
-@dataclass(frozen=True)
-class Tls:
-    """How a connection is secured.
-
-    :ivar server_name: name asked for (SNI) and verified; none is asked for when empty.
-    :ivar verify: hold the server's certificate against ``ca`` and the name.
-    :ivar ca: path of the authorities' certificates; the system's when empty.
-    :ivar certificate: path of a client certificate; none is shown when empty.
-    :ivar private_key: path of its key; in the same file when empty.
-    """
-
-    server_name: str = ""
-    verify: bool = True
-    ca: str = ""
-    certificate: str = ""
-    private_key: str = ""
-
-    def context(self) -> ssl.SSLContext:
-        """Return the settings for Python's ssl.
-
-        :raises OSError: when a file cannot be read or is none of its kind.
-        """
-        if self.verify:
-            context = ssl.create_default_context(cafile=self.ca or None)
-        else:
-            # The system's authorities take longer to load than the call.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.certificate:
-            # Without a passphrase OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(self.certificate, self.private_key or None, lambda: "")
-        context.set_alpn_protocols(["h2"])
-        return context
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a call goes.
-
-    :ivar address: IPv4 or IPv6 address, or a host name.
-    :ivar port: TCP port.
-    :ivar authority: value of ``:authority``; address and port when empty.
-    :ivar source: address to connect from; the kernel's choice when empty.
-    :ivar tls: how the connection is secured; clear text when None.
-    """
-
-    address: str
-    port: int
-    authority: str = ""
-    source: str = ""
-    tls: Tls | None = None
-
-    @property
-    def name(self) -> str:
-        """Address and port as people write them, an IPv6 address in brackets."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
 
 
 @dataclass

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Expectation, Row
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Row
 
 
 class Inconclusive(Exception):

@@ -28,15 +28,12 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate imp
     is_frank,
     text_of,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import (
     Namespace,
     failed_connections,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
-    Expectation,
-    Prover,
-    Row,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, Row
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
     Inconclusive,
     WorkersDied,

@@ -9,14 +9,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
     PROOF_FILE,
     Expectation,
-    Prover,
-    Row,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    File,
+    GenerationError,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, Row
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
+
+CURRENT = "current"
+PREVIOUS = "previous"
 
 
 @dataclass
@@ -61,6 +67,29 @@ class Survey:
         known = self._tree.generations()
         before = next((one for one in (proven, live, disk) if one in known), None)
         return State(wanted, disk, live, running, before)
+
+    def named(self, name: str) -> tuple[State, Expectation]:
+        """Find a generation on disk that can be proven.
+
+        :raises GenerationError: when there is none of that name.
+        """
+        links = {CURRENT: self._tree.current(), PREVIOUS: self._tree.previous()}
+        generation = links.get(name, name)
+        known = self._tree.generations()
+        fault = ""
+        expectation = self.expectation(generation)
+        if generation is None or generation not in known:
+            there = ", ".join(known) or "none"
+            fault = f"there is no generation {name} below {self._tree.root}; there is: {there}"
+        elif not self._tree.intact(generation):
+            fault = (
+                f"generation {generation} was edited since it was sealed, so nobody knows what "
+                "it would do; site.yml writes what the inventory says"
+            )
+        if fault or generation is None or expectation is None:
+            fault = fault or f"generation {generation} does not tell what it must answer"
+            raise GenerationError(f"{fault}.")
+        return self.look(generation, expectation), expectation
 
     def live(self, expectation: Expectation | None = None) -> str | None:
         """Ask what is live, where what was proven last listens, the disk's, and any other.

@@ -5,49 +5,37 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Callable
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.admission import Admission
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.changeover import Changeover
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
-    Busy,
-    File,
-    GenerationError,
-    Tree,
-    check,
-    identity,
-    write,
-)
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.dry_run import DryRun
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
     PROOF_FILE,
     Expectation,
-    Prover,
-    Row,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
-    Rehearsal,
-    rehearse,
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    File,
+    GenerationError,
+    check,
+    identity,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, proof_holds
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,
     difference,
-    first_cause,
-    refusal,
     still_live,
     untouched,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State, Survey
-
-CURRENT = "current"
-PREVIOUS = "previous"
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import CURRENT, Survey
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Busy, Tree
 
 
 @dataclass(frozen=True)
@@ -88,6 +76,8 @@ class Transaction:
         self._settings = settings
         self._clock = clock
         self._survey = Survey(tree, instance, prover)
+        self._admission = Admission(instance, self._survey, settings.allow_restart)
+        self._dry_run = DryRun(tree, instance, prover, self._survey, self._admission)
         follower = Follower(instance, prover, settings.proof_timeout, clock, sleep)
         self._changeover = Changeover(
             tree, instance, self._survey, follower, settings.allow_restart
@@ -121,15 +111,19 @@ class Transaction:
 
         :raises TransactionError: when nginx refuses the configuration.
         """
-        return self._told(lambda: self._check(files, expectation), expectation)
+
+        def work() -> Outcome:
+            return self._dry_run.check(_complete(files, expectation), expectation)
+
+        return self._told(work, expectation)
 
     def check_bring(self, name: str) -> Outcome:
         """Do all of :meth:`bring` that changes nothing."""
-        return self._told(lambda: self._check_bring(name))
+        return self._told(lambda: self._dry_run.bring(name))
 
     def preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
         """Compare only, for a host that cannot test a configuration yet."""
-        return self._told(lambda: self._preview(files, expectation), expectation)
+        return self._told(lambda: self._dry_run.preview(_complete(files, expectation)), expectation)
 
     def refusal(self, cause: str) -> TransactionError:
         """Return the failure of a run that cannot even begin, with what is live.
@@ -137,50 +131,6 @@ class Transaction:
         :param cause: sentences: what is wrong, and the thing to do next.
         """
         return untouched("rejected", cause, self._survey.live())
-
-    # What changes nothing
-
-    def _check(self, files: Sequence[File], expectation: Expectation) -> Outcome:
-        complete = _complete(files, expectation)
-        state = self._survey.look(identity(complete), expectation)
-        holds = self._survey.holds(state)
-        serving = expectation if holds else self._survey.expectation(state.live)
-        rows = self._prover.prove(state.live, serving) if state.live and serving else []
-        if holds and not _faults(rows) and self._survey.proven(state):
-            return self._mind_instance(Outcome(False, state, proof=rows))
-        outcome = Outcome(True, state, proof=rows if holds else [])
-        outcome.drift = self._survey.drift(state, rows, complete)
-        outcome.diff = difference(state.disk, self._survey.files(state.disk), complete)
-        with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
-            write(Path(place), complete)
-            self._test(Path(place), state)
-            self._restart_needed(expectation, state)
-            self._refuse_stopped(state)
-            outcome.rehearsal = self._rehearse(Path(place), state, expectation)
-        return outcome
-
-    def _check_bring(self, name: str) -> Outcome:
-        state, expectation = self._named(name)
-        holds = self._survey.holds(state)
-        serving = self._survey.expectation(state.live)
-        rows = self._prover.prove(state.live, serving) if state.live and serving else []
-        self._test(self._tree.path(state.wanted), state)
-        self._restart_needed(expectation, state)
-        self._refuse_stopped(state)
-        unproven = bool(_faults(rows)) or not self._survey.proven(state)
-        changed = name == CURRENT or not holds or unproven
-        outcome = Outcome(changed, state, proof=rows)
-        outcome.drift = self._survey.drift(state, rows)
-        outcome.diff = self._step(state)
-        outcome.rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
-        return outcome
-
-    def _preview(self, files: Sequence[File], expectation: Expectation) -> Outcome:
-        complete = _complete(files, expectation)
-        disk = self._tree.current()
-        outcome = Outcome(True, State(identity(complete), disk, None, False, None), tested=False)
-        outcome.diff = difference(disk, self._survey.files(disk), complete)
-        return outcome
 
     # The steps, in their order
 
@@ -220,13 +170,13 @@ class Transaction:
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
-            if not _faults(rows) and self._survey.proven(state):
+            if proof_holds(rows) and self._survey.proven(state):
                 return self._remember(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state)
         outcome.drift = self._survey.drift(state, rows, files)
         outcome.diff = difference(state.disk, self._survey.files(state.disk), files)
         fresh = state.wanted not in self._tree.generations()
-        self._refuse_stopped(state)
+        self._admission.refuse_stopped(state)
         mended = not fresh and not self._tree.intact(state.wanted)
         self._tree.stage(files)
         try:
@@ -237,16 +187,18 @@ class Transaction:
             raise
 
     def _bring(self, name: str) -> Outcome:
-        state, expectation = self._named(name)
+        state, expectation = self._survey.named(name)
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
-            if not _faults(rows) and name != CURRENT and self._survey.proven(state):
+            if proof_holds(rows) and name != CURRENT and self._survey.proven(state):
                 return self._remember(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state)
         outcome.drift = self._survey.drift(state, rows)
-        outcome.diff = self._step(state)
-        self._refuse_stopped(state)
+        outcome.diff = difference(
+            state.disk, self._survey.files(state.disk), self._survey.files(state.wanted)
+        )
+        self._admission.refuse_stopped(state)
         return self._change(outcome, expectation, fresh=False)
 
     def _change(self, outcome: Outcome, expectation: Expectation, fresh: bool) -> Outcome:
@@ -256,9 +208,10 @@ class Transaction:
         """
         state = outcome.state
         try:
-            self._test(self._tree.path(state.wanted), state)
-            restart = self._restart_needed(expectation, state)
-            outcome.rehearsal = self._rehearse(self._tree.path(state.wanted), state, expectation)
+            place = self._tree.path(state.wanted)
+            self._admission.test(place, state)
+            restart = self._admission.restart_needed(expectation, state)
+            outcome.rehearsal = self._admission.rehearse(place, state, expectation)
         except TransactionError:
             if fresh:
                 self._tree.remove(state.wanted)
@@ -278,7 +231,7 @@ class Transaction:
 
     def _remember(self, outcome: Outcome) -> Outcome:
         """Note what was proven and prune; the configuration is live whatever comes of that."""
-        self._mind_instance(outcome)
+        outcome.alerts += self._instance.troubles()
         state = outcome.state
         try:
             self._tree.note_proven(state.wanted)
@@ -288,86 +241,6 @@ class Transaction:
                 f"the configuration is live, but {self._tree.root} could not be tidied: {error}"
             )
         return outcome
-
-    def _named(self, name: str) -> tuple[State, Expectation]:
-        """Find a generation on disk that can be proven.
-
-        :raises GenerationError: when there is none of that name.
-        """
-        links = {CURRENT: self._tree.current(), PREVIOUS: self._tree.previous()}
-        generation = links.get(name, name)
-        known = self._tree.generations()
-        fault = ""
-        expectation = self._survey.expectation(generation)
-        if generation is None or generation not in known:
-            there = ", ".join(known) or "none"
-            fault = f"there is no generation {name} below {self._tree.root}; there is: {there}"
-        elif not self._tree.intact(generation):
-            fault = (
-                f"generation {generation} was edited since it was sealed, so nobody knows what "
-                "it would do; site.yml writes what the inventory says"
-            )
-        if fault or generation is None or expectation is None:
-            fault = fault or f"generation {generation} does not tell what it must answer"
-            raise GenerationError(f"{fault}.")
-        return self._survey.look(generation, expectation), expectation
-
-    def _step(self, state: State) -> list[dict[str, str]]:
-        """Return the difference from the generation on disk to the one that is wanted."""
-        old, new = self._survey.files(state.disk), self._survey.files(state.wanted)
-        return difference(state.disk, old, new)
-
-    def _refuse_stopped(self, state: State) -> None:
-        """Refuse what the instance could not act on, while nothing has been touched yet."""
-        if state.live and not state.running:
-            # It may have come to run since it was asked.
-            state.running = self._instance.running()
-        if state.live and not state.running:
-            raise untouched(
-                "not_started",
-                "the instance does not run, yet another nginx answers with a generation of ours: "
-                "it was started by hand, and nobody looks after it. 'ss -ltnp' on the host names "
-                "it: end it, then run again.",
-                state.live,
-            )
-        stopped = self._instance.stopped() if state.running else None
-        if stopped:
-            raise untouched("not_live", stopped, state.live)
-
-    def _mind_instance(self, outcome: Outcome) -> Outcome:
-        """Tell of an instance that serves, and will not take the next change as it is."""
-        outcome.alerts += self._instance.troubles()
-        return outcome
-
-    def _test(self, place: Path, state: State) -> None:
-        accepted, words = self._instance.test(place / "nginx.conf")
-        if accepted:
-            return
-        words = words.replace(f"{place}/", "")
-        cause = f"nginx refuses the new configuration: {first_cause(words)} Mend what it names."
-        raise untouched("rejected", cause, state.live, words.splitlines())
-
-    def _rehearse(self, place: Path, state: State, expectation: Expectation) -> Rehearsal:
-        """Prove it apart from what serves; refuse what answers wrongly there already."""
-        rehearsal = rehearse(self._instance, place / "nginx.conf", state.wanted, expectation)
-        if rehearsal.wrong or rehearsal.died:
-            raise refusal(rehearsal, state.live)
-        return rehearsal
-
-    def _restart_needed(self, expectation: Expectation, state: State) -> bool:
-        """Tell whether the change takes a restart, and refuse it when that is not allowed."""
-        serving = self._survey.expectation(state.live) if state.running else None
-        clashes = expectation.clashes(serving) if serving else []
-        if clashes and not self._settings.allow_restart:
-            cause = (
-                f"nginx cannot open {', '.join(clashes)} by a reload: the running configuration "
-                "holds the same port as a wildcard or a single address. Set "
-                "grpc_proxy_allow_restart (allow_restart) for one run; a restart cuts the "
-                "streams in flight."
-            )
-            raise untouched("restart_needed", cause, state.live)
-        replaced = self._settings.allow_restart and state.running and self._instance.outdated()
-        return bool(clashes or replaced)
 
 
 def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
@@ -380,7 +253,3 @@ def _complete(files: Sequence[File], expectation: Expectation) -> list[File]:
     complete = [*files, File(PROOF_FILE, told.to_json())]
     check(complete)
     return complete
-
-
-def _faults(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.fault]

@@ -162,14 +162,13 @@ import ssl
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint, Tls
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
     STATUS_NAMES,
     CallError,
     Connection,
-    Endpoint,
     Reply,
-    Tls,
 )
 
 ARGUMENTS: dict[str, Any] = {

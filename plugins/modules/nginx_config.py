@@ -255,10 +255,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.conclusion import conclude
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
+    Expectation,
+    Listener,
+    Refusal,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     File,
     GenerationError,
-    Tree,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
@@ -269,18 +273,13 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance impo
     from_options,
     missing,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
-    Expectation,
-    Listener,
-    Prover,
-    Refusal,
-    fingerprint,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, fingerprint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Outcome
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 
 
 def file_spec(mode: str, no_log: bool = False) -> dict[str, Any]:

@@ -89,7 +89,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
     OPTIONS,
@@ -98,6 +97,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance impo
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import Survey
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 
 ARGUMENTS: dict[str, Any] = {
     "root": {"type": "path"},

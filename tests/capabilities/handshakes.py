@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import create_connection
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
-    Connection,
-    Endpoint,
-    Reply,
-    Tls,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint, Tls
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Reply
 
 from tests.hosts.pki import Identity
 

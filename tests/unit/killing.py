@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils import generation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import tree
 
 
 class Killed(BaseException):
@@ -34,7 +34,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
             "rmdir",
         )
     ),
-    (generation, "exchange"),
+    (tree, "exchange"),
 )
 """Every call that changes something on disk, and where it is looked up."""
 

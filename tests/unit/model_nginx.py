@@ -24,28 +24,29 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
+    PROOF_FILE,
+    Expectation,
+    Listener,
+    Refusal,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     GENERATION_FILE,
     File,
-    Tree,
     identity,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     CallError,
     Connection,
-    Endpoint,
     Reply,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
     GENERATION_HEADER,
     GENERATION_METHOD,
     PROBE_HEADER,
-    PROOF_FILE,
-    Expectation,
-    Listener,
     Prover,
-    Refusal,
     Row,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
@@ -56,6 +57,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 
 GRPC = {"content-type": "application/grpc"}
 CHDIR = '[alert] 8#8: chdir("/nonexistent") failed (2: No such file or directory)'

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils import generation
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
 from tests.changes.on_host.proxy import Change, Proxy, run
@@ -109,13 +110,13 @@ class Places:
                 return fdopen(descriptor, mode, *more, **named)
             return io.BufferedWriter(_Written(descriptor, self))
 
-        exchange = generation.exchange
+        exchange = tree.exchange
 
         def exchanged(one: Path, other: Path) -> bool:
             self.change(f"renameat2 {_about(other)}")
             return exchange(one, other)
 
-        generation.exchange = exchanged
+        tree.exchange = exchanged
         os.open, os.fdopen = opened, opened_before  # type: ignore[assignment]
         builtins.open = io.open = file  # type: ignore[assignment]
 

@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import identity
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection, Endpoint
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
 from tests.changes.on_host.places import Places, killed_at, watched

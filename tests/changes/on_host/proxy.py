@@ -16,32 +16,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
+    PROOF_FILE,
+    Expectation,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     GENERATION_FILE,
     File,
-    Tree,
     identity,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
-    Run,
-    SystemdInstance,
-    from_options,
-)
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
-    PROOF_FILE,
-    Dial,
-    Expectation,
-    Prover,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Dial, Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
     Inconclusive,
     Stage,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import (
+    Run,
+    SystemdInstance,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 from h2.exceptions import ProtocolError
 
 from tests.faults.on_host import ask

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils import bringing, command
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, fingerprint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 
 from tests.unit.inventories import authority
 from tests.unit.model_nginx import ModelNginx, configuration, expecting, id_of

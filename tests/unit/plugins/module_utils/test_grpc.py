@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,10 @@ from typing import Any, Callable
 import grpc as grpcio
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils import grpc
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint, Tls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hosts import pki
 from tests.unit.h2_server import HEADERS, Peer, Request, Script, StagedServer, ipv6_loopback
 from tests.unit.inventories import authority, server
 from tests.unit.tls_files import ca, pair, serving_context
@@ -28,7 +27,7 @@ MEGABYTE = bytes(range(256)) * 4096
 
 
 def call(
-    endpoint: grpc.Endpoint,
+    endpoint: Endpoint,
     method: str,
     timeout: float,
     metadata: Mapping[str, str] | None = None,
@@ -42,7 +41,7 @@ def call(
 def ask(script: Script, message: bytes = b"", timeout: float = TIMEOUT_S) -> grpc.Reply:
     """Make one call to a server that plays the script."""
     with StagedServer(script) as server:
-        endpoint = grpc.Endpoint(server.address, server.port)
+        endpoint = Endpoint(server.address, server.port)
         return call(endpoint, METHOD, timeout, message=message)
 
 
@@ -122,7 +121,7 @@ def test_the_request_on_the_wire() -> None:
         peer.until_closed()
 
     with StagedServer(script) as server:
-        endpoint = grpc.Endpoint(server.address, server.port, "oap.example:11800")
+        endpoint = Endpoint(server.address, server.port, "oap.example:11800")
         call(endpoint, METHOD, TIMEOUT_S, {"x-one": "1"}, b"payload")
     assert seen[0].headers == {
         ":method": "POST",
@@ -149,7 +148,7 @@ def test_calls_one_after_another_on_one_connection() -> None:
         peer.until_closed()
 
     with StagedServer(script) as server:
-        endpoint = grpc.Endpoint(server.address, server.port)
+        endpoint = Endpoint(server.address, server.port)
         with grpc.Connection(endpoint, TIMEOUT_S) as connection:
             one = connection.call(METHOD)
             two = connection.call(METHOD)
@@ -259,7 +258,7 @@ def test_goaway_after_the_answer() -> None:
         peer.until_closed()
 
     with StagedServer(script) as server:
-        endpoint = grpc.Endpoint(server.address, server.port)
+        endpoint = Endpoint(server.address, server.port)
         with grpc.Connection(endpoint, TIMEOUT_S) as connection:
             assert connection.call(METHOD).grpc_status == 14
             with pytest.raises(grpc.CallError, match=METHOD):
@@ -333,7 +332,7 @@ def test_http1_answer() -> None:
         with ThreadPoolExecutor(1) as pool:
             answered = pool.submit(answer)
             with pytest.raises(grpc.CallError, match=f"127.0.0.1:{port} broke the connection"):
-                call(grpc.Endpoint("127.0.0.1", port), METHOD, TIMEOUT_S)
+                call(Endpoint("127.0.0.1", port), METHOD, TIMEOUT_S)
             answered.result()
 
 
@@ -342,7 +341,7 @@ def test_nothing_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = int(listening.getsockname()[1])
     with pytest.raises(grpc.CallError, match=f"cannot connect to 127.0.0.1:{port}"):
-        call(grpc.Endpoint("127.0.0.1", port), METHOD, TIMEOUT_S)
+        call(Endpoint("127.0.0.1", port), METHOD, TIMEOUT_S)
 
 
 def test_reply_in_many_segments() -> None:
@@ -413,7 +412,7 @@ def test_answer_before_the_request_is_whole() -> None:
         peer.until_closed()
 
     with StagedServer(script) as server:
-        endpoint = grpc.Endpoint(server.address, server.port)
+        endpoint = Endpoint(server.address, server.port)
         with grpc.Connection(endpoint, TIMEOUT_S) as connection:
             assert connection.call(METHOD, message=MEGABYTE).grpc_status == 14
             assert connection.call(METHOD, message=b"next").grpc_status == 14
@@ -431,7 +430,7 @@ def test_source(source: str) -> None:
         peer.until_closed()
 
     with StagedServer(script) as server:
-        endpoint = grpc.Endpoint(server.address, server.port, source=source)
+        endpoint = Endpoint(server.address, server.port, source=source)
         assert call(endpoint, METHOD, TIMEOUT_S).grpc_status == 14
     assert seen == [source or "127.0.0.1"]
 
@@ -440,7 +439,7 @@ def test_source_that_is_not_of_this_host() -> None:
     """An address that the host does not have is told like an endpoint that is not reached."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = int(listening.getsockname()[1])
-        endpoint = grpc.Endpoint("127.0.0.1", port, source="192.0.2.1")
+        endpoint = Endpoint("127.0.0.1", port, source="192.0.2.1")
         with pytest.raises(grpc.CallError, match=f"cannot connect to 127.0.0.1:{port}"):
             call(endpoint, METHOD, TIMEOUT_S)
 
@@ -456,7 +455,7 @@ def test_ipv6() -> None:
         peer.until_closed()
 
     with StagedServer(script, ipv6_loopback()) as server:
-        endpoint = grpc.Endpoint(server.address, server.port)
+        endpoint = Endpoint(server.address, server.port)
         assert call(endpoint, METHOD, TIMEOUT_S).grpc_status == 14
     assert seen == [f"[{server.address}]:{server.port}"]
 
@@ -507,81 +506,6 @@ def test_frames(messages: list[bytes], cut: int) -> None:
     assert (found + again, nothing) == (messages, b"")
 
 
-# TLS
-
-
-def answering_over_tls(peer: Peer) -> None:
-    """Answer calls until the client leaves; a client that never speaks HTTP/2 is none."""
-    with suppress(OSError, EOFError):
-        while True:
-            peer.unavailable(peer.request().stream)
-
-
-def over_tls(context: ssl.SSLContext, tls: grpc.Tls) -> tuple[grpc.Connection, grpc.Reply]:
-    """Make one call to a server on this context."""
-    with StagedServer(answering_over_tls, tls=context) as staged:
-        endpoint = grpc.Endpoint(staged.address, staged.port, tls=tls)
-        with grpc.Connection(endpoint, TIMEOUT_S) as connection:
-            return connection, connection.call(METHOD)
-
-
-def refused_over_tls(context: ssl.SSLContext, tls: grpc.Tls) -> str:
-    """Make one call that must come to nothing, and return why it did."""
-    with pytest.raises(grpc.CallError) as caught:
-        over_tls(context, tls)
-    return str(caught.value)
-
-
-def test_tls(tmp_path: Path) -> None:
-    """A server that is verified: its name is asked for, HTTP/2 agreed on, its certificate kept."""
-    names: list[str | None] = []
-    seen: list[Request] = []
-    context = serving_context(tmp_path, server())
-    context.sni_callback = lambda _socket, name, _context: names.append(name)
-
-    def script(peer: Peer) -> None:
-        seen.append(peer.request())
-        peer.unavailable(seen[0].stream)
-        peer.until_closed()
-
-    with StagedServer(script, tls=context) as staged:
-        tls = grpc.Tls("proxy.example", ca=ca(tmp_path))
-        endpoint = grpc.Endpoint(staged.address, staged.port, tls=tls)
-        with grpc.Connection(endpoint, TIMEOUT_S) as connection:
-            assert connection.call(METHOD).grpc_status == 14
-    assert names == ["proxy.example"]
-    assert connection.alpn == "h2"
-    assert connection.peer_certificate == ssl.PEM_cert_to_DER_cert(server().certificate)
-    assert seen[0].headers[":scheme"] == "https"
-    assert seen[0].headers[":authority"] == endpoint.name
-
-
-def test_clear_text_shows_no_certificate() -> None:
-    """Nothing was agreed on, and nothing shown."""
-    with StagedServer(answering_over_tls) as staged:
-        endpoint = grpc.Endpoint(staged.address, staged.port)
-        with grpc.Connection(endpoint, TIMEOUT_S) as connection:
-            connection.call(METHOD)
-    assert (connection.alpn, connection.peer_certificate) == (None, b"")
-
-
-@pytest.mark.parametrize("name", ["127.0.0.1", "fd00::1"])
-def test_tls_by_address(tmp_path: Path, name: str) -> None:
-    """An address is verified like a name."""
-    context = serving_context(tmp_path, server("127.0.0.1", "fd00::1"))
-    _connection, reply = over_tls(context, grpc.Tls(name, ca=ca(tmp_path)))
-    assert reply.grpc_status == 14
-
-
-def test_tls_chain(tmp_path: Path) -> None:
-    """A server below an intermediate authority is verified by the root; its own comes first."""
-    shown = authority().intermediate("below").server("proxy.example")
-    context = serving_context(tmp_path, shown)
-    connection, reply = over_tls(context, grpc.Tls("proxy.example", ca=ca(tmp_path)))
-    assert reply.grpc_status == 14
-    assert connection.peer_certificate == ssl.PEM_cert_to_DER_cert(shown.certificate)
-
-
 def test_tls_of_a_megabyte(tmp_path: Path) -> None:
     """Windows and records together lose nothing, on the way there and back."""
     seen: list[Request] = []
@@ -594,153 +518,9 @@ def test_tls_of_a_megabyte(tmp_path: Path) -> None:
         peer.until_closed()
 
     with StagedServer(script, tls=serving_context(tmp_path, server())) as staged:
-        endpoint = grpc.Endpoint(
-            staged.address, staged.port, tls=grpc.Tls("proxy.example", ca=ca(tmp_path))
-        )
+        endpoint = Endpoint(staged.address, staged.port, tls=Tls("proxy.example", ca=ca(tmp_path)))
         reply = call(endpoint, METHOD, TIMEOUT_S, message=MEGABYTE)
     assert (reply.messages, seen[0].body) == ([MEGABYTE], grpc.frame(MEGABYTE))
-
-
-@pytest.mark.parametrize("name", ["", "proxy.example", "other.example"])
-def test_tls_that_is_not_verified(tmp_path: Path, name: str) -> None:
-    """Whatever is shown is kept, and a name is asked for where there is one."""
-    names: list[str | None] = []
-    expired = server("proxy.example", validity="past")
-    context = serving_context(tmp_path, expired)
-    context.sni_callback = lambda _socket, asked, _context: names.append(asked)
-    connection, reply = over_tls(context, grpc.Tls(name, verify=False))
-    assert reply.grpc_status == 14
-    assert names == [name or None]
-    assert connection.peer_certificate == ssl.PEM_cert_to_DER_cert(expired.certificate)
-
-
-@pytest.mark.parametrize(
-    ("names", "validity", "asked", "issuer", "reason"),
-    [
-        (("proxy.example",), "now", "proxy.example", "other", "unable to get local issuer"),
-        (("proxy.example",), "now", "other.example", "root", "Hostname mismatch"),
-        (("proxy.example",), "now", "127.0.0.1", "root", "IP address mismatch"),
-        (("proxy.example",), "past", "proxy.example", "root", "has expired"),
-        (("proxy.example",), "future", "proxy.example", "root", "not yet valid"),
-        (("proxy.example",), "now", "proxy.example", "", "unable to get local issuer"),
-        (("proxy.example",), "now", "", "root", "check_hostname requires server_hostname"),
-        (("proxy.example",), "now", ".example", "root", ""),
-    ],
-)
-def test_tls_verification(
-    tmp_path: Path,
-    names: tuple[str, ...],
-    validity: pki.Validity,
-    asked: str,
-    issuer: str,
-    reason: str,
-) -> None:
-    """A server that is not the one that was asked for is told with endpoint and reason."""
-    context = serving_context(tmp_path, server(*names, validity=validity))
-    tls = grpc.Tls(asked, ca=ca(tmp_path, issuer) if issuer else "")
-    told = refused_over_tls(context, tls)
-    assert told.startswith("no TLS with 127.0.0.1:")
-    assert reason in told
-
-
-@pytest.mark.parametrize("lacking", ["ca", "certificate", "private_key"])
-def test_tls_files_that_are_not_there(tmp_path: Path, lacking: str) -> None:
-    """A file that cannot be read is told like a server that cannot be verified."""
-    certificate, key = pair(tmp_path, authority().client("agent"), "client")
-    files = {"ca": ca(tmp_path), "certificate": certificate, "private_key": key}
-    for wrong in (str(tmp_path / "none"), str(tmp_path), ca(tmp_path, "other")):
-        if (lacking, wrong) == ("ca", ca(tmp_path, "other")):
-            continue
-        tls = grpc.Tls("proxy.example", **{**files, lacking: wrong})  # type: ignore[arg-type]
-        told = refused_over_tls(serving_context(tmp_path, server()), tls)
-        assert told.startswith("no TLS with 127.0.0.1:")
-
-
-def test_tls_client(tmp_path: Path) -> None:
-    """A client certificate is shown, from two files or from one, and what it is called is seen."""
-    seen: list[Any] = []
-    shown = authority().client("agent")
-    certificate, key = pair(tmp_path, shown, "client")
-    one_file = tmp_path / "both.pem"
-    one_file.write_text(shown.certificate + shown.private_key)
-
-    def script(peer: Peer) -> None:
-        assert isinstance(peer.socket, ssl.SSLSocket)
-        seen.append((peer.socket.getpeercert() or {}).get("subject"))
-        answering_over_tls(peer)
-
-    context = serving_context(tmp_path, server(), clients=ca(tmp_path))
-    for files in ((certificate, key), (str(one_file), "")):
-        tls = grpc.Tls("proxy.example", True, ca(tmp_path), *files)
-        with StagedServer(script, tls=context) as staged:
-            endpoint = grpc.Endpoint(staged.address, staged.port, tls=tls)
-            assert call(endpoint, METHOD, TIMEOUT_S).grpc_status == 14
-    assert seen == 2 * [((("commonName", "agent"),),)]
-
-
-@pytest.mark.parametrize("client", ["none", "stranger"])
-def test_tls_client_that_is_not_let_in(tmp_path: Path, client: str) -> None:
-    """A server that demands a certificate of its own authority's gives the connection up."""
-    files = ("", "")
-    if client == "stranger":
-        files = pair(tmp_path, authority("other").client("agent"), "client")
-    context = serving_context(tmp_path, server(), clients=ca(tmp_path))
-    with StagedServer(answering_over_tls, tls=context) as staged:
-        tls = grpc.Tls("proxy.example", True, ca(tmp_path), *files)
-        endpoint = grpc.Endpoint(staged.address, staged.port, tls=tls)
-        with pytest.raises(grpc.CallError, match=f"{staged.address}:{staged.port}"):
-            call(endpoint, METHOD, TIMEOUT_S)
-    assert len(staged.refused) == 1
-
-
-def test_tls_key_with_a_passphrase(tmp_path: Path) -> None:
-    """Nobody is asked for it at a terminal."""
-    shown = authority().client("agent", password="s3cret")  # noqa: S106
-    certificate, key = pair(tmp_path, shown, "client")
-    tls = grpc.Tls("proxy.example", True, ca(tmp_path), certificate, key)
-    told = refused_over_tls(serving_context(tmp_path, server()), tls)
-    assert told.startswith("no TLS with 127.0.0.1:")
-
-
-@pytest.mark.parametrize("protocols", [(), ("http/1.1",)])
-def test_tls_without_http2(tmp_path: Path, protocols: tuple[str, ...]) -> None:
-    """A server that agrees on no protocol is told by what was agreed on."""
-    context = serving_context(tmp_path, server(), protocols=protocols)
-    connection, reply = over_tls(context, grpc.Tls("proxy.example", ca=ca(tmp_path)))
-    assert (connection.alpn, reply.grpc_status) == (None, 14)
-
-
-def test_tls_of_a_server_in_clear_text(tmp_path: Path) -> None:
-    """Told as such, at once."""
-
-    def script(peer: Peer) -> None:
-        with suppress(Exception):
-            peer.until_closed()
-
-    with StagedServer(script) as staged:
-        tls = grpc.Tls("proxy.example", ca=ca(tmp_path))
-        endpoint = grpc.Endpoint(staged.address, staged.port, tls=tls)
-        with pytest.raises(grpc.CallError, match=f"no TLS with {endpoint.name}: "):
-            call(endpoint, METHOD, TIMEOUT_S)
-
-
-def test_clear_text_to_a_server_with_tls(tmp_path: Path) -> None:
-    """The other way round."""
-    with StagedServer(answering_over_tls, tls=serving_context(tmp_path, server())) as staged:
-        endpoint = grpc.Endpoint(staged.address, staged.port)
-        with pytest.raises(grpc.CallError, match=f"{endpoint.name} broke the connection"):
-            call(endpoint, METHOD, TIMEOUT_S)
-
-
-def test_tls_of_a_server_that_is_silent() -> None:
-    """The handshake has no longer than the connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = int(listening.getsockname()[1])
-        endpoint = grpc.Endpoint("127.0.0.1", port, tls=grpc.Tls("proxy.example", verify=False))
-        began = time.monotonic()
-        with pytest.raises(grpc.CallError, match=f"no TLS with 127.0.0.1:{port}: .*timed out"):
-            call(endpoint, METHOD, 0.2)
-    assert time.monotonic() - began < TIMEOUT_S / 2
 
 
 class Handler(grpcio.GenericRpcHandler):
@@ -762,24 +542,24 @@ class Handler(grpcio.GenericRpcHandler):
 
 
 @pytest.fixture
-def serving() -> Iterator[Callable[[Callable[[bytes, Any], bytes]], grpc.Endpoint]]:
+def serving() -> Iterator[Callable[[Callable[[bytes, Any], bytes]], Endpoint]]:
     """Start servers of grpcio, and stop them at the end."""
     servers: list[grpcio.Server] = []
 
-    def start(behaviour: Callable[[bytes, Any], bytes]) -> grpc.Endpoint:
+    def start(behaviour: Callable[[bytes, Any], bytes]) -> Endpoint:
         started = grpcio.server(ThreadPoolExecutor(2))
         started.add_generic_rpc_handlers((Handler(behaviour),))
         port = started.add_insecure_port("127.0.0.1:0")
         started.start()
         servers.append(started)
-        return grpc.Endpoint("127.0.0.1", port)
+        return Endpoint("127.0.0.1", port)
 
     yield start
     for started in servers:
         started.stop(None).wait()
 
 
-Serving = Callable[[Callable[[bytes, Any], bytes]], grpc.Endpoint]
+Serving = Callable[[Callable[[bytes, Any], bytes]], Endpoint]
 
 
 def test_grpcio_ok(serving: Serving) -> None:
@@ -821,8 +601,8 @@ def test_grpcio_over_tls(tmp_path: Path) -> None:
     staged.start()
     try:
         files = pair(tmp_path, authority().client("agent"), "client")
-        tls = grpc.Tls("proxy.example", True, ca(tmp_path), *files)
-        endpoint = grpc.Endpoint("127.0.0.1", port, tls=tls)
+        tls = Tls("proxy.example", True, ca(tmp_path), *files)
+        endpoint = Endpoint("127.0.0.1", port, tls=tls)
         with grpc.Connection(endpoint, TIMEOUT_S) as connection:
             reply = connection.call(METHOD, message=b"abc")
     finally:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
     PROOF_FILE,
     Expectation,
     Listener,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Outcome,
     TransactionError,

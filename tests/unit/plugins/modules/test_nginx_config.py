@@ -13,17 +13,18 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File, Tree
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import (
     Listener,
-    Prover,
     Refusal,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_config
 
 from tests.unit.inventories import server

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_generation_info
 
 from tests.unit.model_nginx import ModelNginx, complete, configuration, expecting, id_of

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils import bringing
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import Tree
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Listener
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Listener, Prover
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
     Transaction,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
 from ansible_collections.skywalking.oap_proxy.plugins.modules import nginx_config, nginx_reload
 
 from tests.unit.inventories import server

@@ -1,4 +1,4 @@
-"""The unit of systemd: what is asked of it, and what its log and its processes say."""
+"""The unit of systemd: what is asked of it, and what its journal and its processes say."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
-    Mark,
-    SystemdInstance,
-    from_options,
-)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import SystemdInstance
 
-OPENING = "2026/11/22 17:00:00 [notice] 7#7: signal 1 (SIGHUP) received, reconfiguring"
 BIND = "[emerg] 7#7: bind() to 0.0.0.0:11800 failed (98: Address already in use)"
-GIVEN_UP = "[emerg] 7#7: still could not bind()"
 MISSING = '[emerg] 7#7: cannot load certificate "/x": BIO_new_file() failed'
 DIED = "[alert] 7#7: worker process 31 exited with fatal code 2 and cannot be respawned"
-CRASHED = "[alert] 7#7: worker process 31 exited on signal 11 (core dumped)"
 AT = "2026/11/22 17:00:01 "
 
 
@@ -73,7 +68,7 @@ def instance(tmp_path: Path, commands: Commands) -> SystemdInstance:
 
 def write(instance: SystemdInstance, *lines: str) -> None:
     """Append lines to the error log."""
-    with instance.error_log.open("a") as stream:
+    with instance.error_log.path.open("a") as stream:
         stream.writelines(f"{line}\n" for line in lines)
 
 
@@ -146,19 +141,6 @@ def test_drop_ins_are_told(instance: SystemdInstance, commands: Commands) -> Non
     assert commands.drop_ins in str(instance.altered())
 
 
-@pytest.mark.parametrize(("free", "total", "told"), [(1, 9, False), (0, 9, True), (0, 0, False)])
-def test_a_log_without_room(
-    instance: SystemdInstance, monkeypatch: pytest.MonkeyPatch, free: int, total: int, told: bool
-) -> None:
-    """A log that takes nothing any more is a trouble; a file system that counts no room is not."""
-    real = os.statvfs(instance.error_log.parent)
-    full = os.statvfs_result((real.f_bsize, real.f_frsize, total, free, free, *tuple(real)[5:]))
-    monkeypatch.setattr(os, "statvfs", lambda _path: full)
-    monkeypatch.setattr(instance, "outdated", lambda: None)
-    said = [f"the file system of {instance.error_log.parent} is full"] if told else []
-    assert [one.partition(":")[0] for one in instance.troubles()] == said
-
-
 def test_a_command_that_is_not_there(instance: SystemdInstance, commands: Commands) -> None:
     """It has failed, with words that say so, and ends no run half-way."""
     commands.missing = {"systemctl", "journalctl", "/opt/nginx"}
@@ -171,78 +153,20 @@ def test_a_command_that_is_not_there(instance: SystemdInstance, commands: Comman
     instance.stop()
 
 
-# The log
+# The log and the journal
 
 
-def test_log_since_a_mark(instance: SystemdInstance) -> None:
-    """Only what was written since the mark, only what tells of trouble, without its time."""
-    write(instance, AT + MISSING)
-    mark = instance.mark()
-    write(instance, OPENING, AT + BIND, AT + "[warn] 7#7: low", AT + "[info] 7#7: no trouble")
-    assert instance.log_since(mark) == [BIND, "[warn] 7#7: low"]
-
-
-def test_alerts(instance: SystemdInstance) -> None:
-    """Alerts are what is critical or worse since the mark, each once, without its time."""
-    write(instance, AT + MISSING)
+def test_the_log_is_asked(instance: SystemdInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the instance's own log tells, the instance tells."""
+    monkeypatch.setattr(instance, "outdated", lambda: None)
+    assert instance.troubles() == []
+    monkeypatch.setattr(instance.error_log, "mute", lambda: "it is full.")
+    assert instance.troubles() == ["it is full."]
     mark = instance.mark()
     assert instance.alerts_since(mark) == []
-    worse = ["[crit] 7#7: a", "[alert] 7#7: b", "[emerg] 7#7: c"]
-    write(instance, *(AT + line for line in [*worse, *worse, "[error] 7#7: d", "[warn] 7#7: e"]))
-    assert instance.alerts_since(mark) == worse
-
-
-def test_the_proof_makes_no_trouble(instance: SystemdInstance) -> None:
-    """What the proof's own forced calls make nginx log is no trouble."""
-    mark = instance.mark()
-    forced = 'upstream: "grpc://oap_proxy_unavailable"'
-    write(instance, f"{AT}[error] 7#7: *1 no live upstreams while connecting, {forced}", AT + BIND)
-    assert instance.log_since(mark) == [BIND]
-
-
-def test_log_says_a_thing_once(instance: SystemdInstance) -> None:
-    """Five failed binds are one line; of many lines twenty are told, grave ones before all."""
-    mark = instance.mark()
-    write(instance, *(f"2026/11/22 17:00:0{second} {BIND}" for second in range(5)))
-    assert instance.log_since(mark) == [BIND]
-    write(instance, *(f"{AT}[error] 7#7: number {number}" for number in range(30)))
-    newest = [f"[error] 7#7: number {number}" for number in range(29, -1, -1)]
-    assert instance.log_since(mark) == [BIND, *newest[:19]]
-    write(instance, AT + MISSING, AT + "[warn] 7#7: low")
-    assert instance.log_since(mark) == [BIND, MISSING, "[warn] 7#7: low", *newest[:17]]
-
-
-def test_log_of_grave_lines_alone(instance: SystemdInstance) -> None:
-    """Of more than twenty grave lines the first are told: what follows comes of them."""
-    mark = instance.mark()
-    write(instance, *(f"{AT}[alert] 7#7: number {number}" for number in range(30)))
-    told = [f"[alert] 7#7: number {number}" for number in range(20)]
-    assert instance.log_since(mark) == instance.alerts_since(mark) == told
-
-
-def test_log_that_was_rotated(instance: SystemdInstance) -> None:
-    """A log that was moved away meanwhile is read from its beginning."""
-    write(instance, *[AT + MISSING] * 10)
-    mark = instance.mark()
-    instance.error_log.rename(instance.error_log.with_suffix(".1"))
-    write(instance, AT + BIND)
-    assert instance.log_since(mark) == [BIND]
-
-
-def test_log_that_was_not_there(instance: SystemdInstance) -> None:
-    """A log that the instance made after the mark is read whole."""
-    mark = instance.mark()
-    assert (mark.inode, mark.offset) == (0, 0)
-    assert instance.log_since(mark) == []
-    write(instance, AT + BIND)
-    assert instance.log_since(mark) == [BIND]
-
-
-def test_log_that_is_no_text(instance: SystemdInstance) -> None:
-    """Bytes that are no UTF-8 do not hide the rest."""
-    mark = instance.mark()
-    instance.error_log.write_bytes(b"\xff\xfe [error] 7#7: odd\n" + f"{AT}{BIND}\n".encode())
-    assert instance.log_since(mark) == [BIND, "\ufffd\ufffd [error] 7#7: odd"]
+    write(instance, AT + DIED)
+    assert instance.log_since(mark) == instance.alerts_since(mark) == [DIED]
+    assert (instance.given_up(mark, set()), instance.given_up(mark, {31})) == (True, False)
 
 
 def test_journal_where_the_log_is_silent(instance: SystemdInstance, commands: Commands) -> None:
@@ -261,33 +185,6 @@ def test_journal_where_the_log_is_silent(instance: SystemdInstance, commands: Co
     commands.made.clear()
     assert instance.log_since(Mark(0, 0, 1000.9, 88.0)) == [BIND]
     assert commands.made == []
-
-
-@pytest.mark.parametrize(
-    ("lines", "given_up"),
-    [
-        ([], False),
-        ([OPENING], False),
-        ([AT + BIND], False),
-        ([AT + BIND] * 5, False),
-        ([AT + BIND, AT + GIVEN_UP], True),
-        ([AT + MISSING], True),
-        ([AT + "[error] 7#7: *1 connect() failed (111: Connection refused)"], False),
-        ([AT + "[warn] 7#7: conflicting server name"], False),
-        ([AT + DIED], True),
-        ([AT + CRASHED], True),
-        ([AT + DIED.replace("process 31", "process 11")], False),
-        ([AT + CRASHED.replace("process 31", "process 12")], False),
-        ([AT + DIED.replace("process 31", "process 11"), AT + CRASHED], True),
-        ([AT + "[notice] 7#7: worker process 31 exited with code 0"], False),
-    ],
-)
-def test_given_up(instance: SystemdInstance, lines: Sequence[str], given_up: bool) -> None:
-    """Nginx has given up when it says so, or when a new worker dies; a bind is tried again."""
-    write(instance, AT + GIVEN_UP)
-    mark = instance.mark()
-    write(instance, *lines)
-    assert instance.given_up(mark, {11, 12}) is given_up
 
 
 def test_given_up_when_dead(instance: SystemdInstance, commands: Commands) -> None:

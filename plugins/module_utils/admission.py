@@ -1,0 +1,87 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is refused while nothing has been touched yet.
+
+That is what nginx's own test refuses, what takes a restart that is not allowed, what the instance
+could not act on, and what answers wrongly in the rehearsal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Rehearsal,
+    rehearse,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
+    first_cause,
+    refusal,
+    untouched,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.survey import State, Survey
+
+
+class Admission:
+    """Refuses what would not come live.
+
+    :param instance: the nginx that is to run it.
+    :param survey: tells what is live.
+    :param allow_restart: a restart may do what a reload cannot.
+    """
+
+    def __init__(self, instance: Instance, survey: Survey, allow_restart: bool) -> None:
+        self._instance = instance
+        self._survey = survey
+        self._allow_restart = allow_restart
+
+    def test(self, place: Path, state: State) -> None:
+        """Refuse what nginx itself refuses."""
+        accepted, words = self._instance.test(place / "nginx.conf")
+        if accepted:
+            return
+        words = words.replace(f"{place}/", "")
+        cause = f"nginx refuses the new configuration: {first_cause(words)} Mend what it names."
+        raise untouched("rejected", cause, state.live, words.splitlines())
+
+    def restart_needed(self, expectation: Expectation, state: State) -> bool:
+        """Tell whether the change takes a restart, and refuse it when that is not allowed."""
+        serving = self._survey.expectation(state.live) if state.running else None
+        clashes = expectation.clashes(serving) if serving else []
+        if clashes and not self._allow_restart:
+            cause = (
+                f"nginx cannot open {', '.join(clashes)} by a reload: the running configuration "
+                "holds the same port as a wildcard or a single address. Set "
+                "grpc_proxy_allow_restart (allow_restart) for one run; a restart cuts the "
+                "streams in flight."
+            )
+            raise untouched("restart_needed", cause, state.live)
+        replaced = self._allow_restart and state.running and self._instance.outdated()
+        return bool(clashes or replaced)
+
+    def refuse_stopped(self, state: State) -> None:
+        """Refuse what the instance could not act on."""
+        if state.live and not state.running:
+            # It may have come to run since it was asked.
+            state.running = self._instance.running()
+        if state.live and not state.running:
+            raise untouched(
+                "not_started",
+                "the instance does not run, yet another nginx answers with a generation of ours: "
+                "it was started by hand, and nobody looks after it. 'ss -ltnp' on the host names "
+                "it: end it, then run again.",
+                state.live,
+            )
+        stopped = self._instance.stopped() if state.running else None
+        if stopped:
+            raise untouched("not_live", stopped, state.live)
+
+    def rehearse(self, place: Path, state: State, expectation: Expectation) -> Rehearsal:
+        """Prove it apart from what serves; refuse what answers wrongly there already."""
+        rehearsal = rehearse(self._instance, place / "nginx.conf", state.wanted, expectation)
+        if rehearsal.wrong or rehearsal.died:
+            raise refusal(rehearsal, state.live)
+        return rehearsal
