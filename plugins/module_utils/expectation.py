@@ -69,6 +69,8 @@ class Listener:
         for text in (read.address, read.server_name, read.certificate):
             _text(text)
         numbers = {status for refusal in refusals for status in refusal.statuses}
+        if not isinstance(read.port, int):
+            raise TypeError(f"{read.port!r} is no port")
         if read.port not in range(1, 65536) or not numbers <= set(range(len(STATUS_NAMES))):
             raise ValueError(f"{read.name}: its port or a status is none")
         return read
@@ -135,9 +137,9 @@ class Expectation:
         """
         data = json.loads(content)
         return cls(
-            tuple(Listener.from_data(item) for item in data["listeners"]),
-            tuple(_text(method) for method in data["methods"]),
-            tuple(data["secrets"]),
+            tuple(Listener.from_data(item) for item in _list(data["listeners"])),
+            tuple(_text(method) for method in _list(data["methods"])),
+            tuple(_text(path) for path in _list(data["secrets"])),
         )
 
     def clashes(self, before: Expectation) -> list[str]:
@@ -156,6 +158,13 @@ class Expectation:
                 for other in old
             )
         )
+
+
+def _list(value: Any) -> list[Any]:
+    # A text would be read as its letters.
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def _text(value: Any) -> str:

@@ -77,7 +77,7 @@ def identity(files: Iterable[File]) -> str:
     """
     digest = hashlib.sha256()
     for item in sorted(files, key=lambda entry: entry.path):
-        for field in (item.path.encode(), b"%o" % item.mode, item.content):
+        for field in (os.fsencode(item.path), b"%o" % item.mode, item.content):
             digest.update(b"%d:" % len(field))
             digest.update(field)
     return digest.hexdigest()[:12]

@@ -14,6 +14,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation i
     Expectation,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
+    GENERATION_FILE,
     File,
     GenerationError,
 )
@@ -111,7 +112,7 @@ class Survey:
             return None
         try:
             return Expectation.from_json((self._tree.path(generation) / PROOF_FILE).read_bytes())
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def files(self, generation: str | None) -> list[File]:
@@ -165,4 +166,6 @@ class Survey:
             return ""
         there = {(item.path, item.mode, item.content) for item in self.files(state.disk)}
         sealed = {(item.path, item.mode, item.content) for item in files}
-        return f" ({', '.join(sorted({path for path, _mode, _content in there ^ sealed}))})"
+        # What is neither here nor there differs in the file that holds the id.
+        names = {path for path, _mode, _content in there ^ sealed} or {GENERATION_FILE}
+        return f" ({', '.join(sorted(names))})"

@@ -1,72 +1,22 @@
-"""A generation by itself: its id, what is refused, and what is written."""
+"""A generation by itself: what is refused, and what is written."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import (
     GENERATION_FILE,
-    ID_PATTERN,
     File,
     GenerationError,
     check,
     generation_conf,
-    identity,
     write,
 )
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.unit.generations import FILES, PATHS
-
-# The id
-
-
-@given(files=FILES, data=st.data())
-def test_identity_is_independent_of_order(files: list[File], data: st.DataObject) -> None:
-    """The same files in another order are the same generation."""
-    assert ID_PATTERN.match(identity(files))
-    assert identity(data.draw(st.permutations(files))) == identity(files)
-
-
-@given(files=FILES.filter(bool), data=st.data())
-def test_identity_holds_every_byte_mode_and_path(files: list[File], data: st.DataObject) -> None:
-    """Whatever is changed in whichever file, the id is another."""
-    index = data.draw(st.integers(0, len(files) - 1))
-    item = files[index]
-    change = data.draw(st.sampled_from(["content", "mode", "path", "less", "more"]))
-    changed = list(files)
-    if change == "content":
-        content = data.draw(st.binary(max_size=30).filter(lambda given: given != item.content))
-        changed[index] = replace(item, content=content)
-    elif change == "mode":
-        changed[index] = replace(item, mode=item.mode ^ (1 << data.draw(st.integers(0, 8))))
-    elif change == "path":
-        taken = {other.path for other in files}
-        path = data.draw(PATHS.filter(lambda given: given not in taken))
-        changed[index] = replace(item, path=path)
-    elif change == "less":
-        del changed[index]
-    else:
-        changed.append(File("another", b""))
-    assert identity(changed) != identity(files)
-
-
-@pytest.mark.parametrize(
-    ("one", "two"),
-    [
-        ([File("a", b"bc")], [File("ab", b"c")]),
-        ([File("a", b""), File("b", b"")], [File("a", b"1:b")]),
-        ([File("a", b"644")], [File("a644", b"")]),
-        ([File("a", b"1:b3:6441:c"), File("b", b"c")], [File("a", b"1:b3:6441:c1:b3:6441:c")]),
-    ],
-)
-def test_identity_keeps_fields_apart(one: list[File], two: list[File]) -> None:
-    """No byte can move from one field, or one file, to the next unseen."""
-    assert identity(one) != identity(two)
+from tests.unit.generations import FILES
 
 
 def test_generation_conf_tells_the_id() -> None:
