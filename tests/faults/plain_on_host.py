@@ -48,7 +48,7 @@ LimitNOFILE=524288
 JUDGE_SECONDS = 3.5
 TOLD_NOTHING_SECONDS = 0.5
 ASK_SECONDS = 1.0
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.2
 PROBE = {"x-oap-proxy-probe": "unavailable"}
 
 
