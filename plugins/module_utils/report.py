@@ -96,6 +96,7 @@ class TransactionError(Exception):
     :ivar rolled_back: the generation before is on disk again, and proven if it was live.
     :ivar generation: id of what is live now, None when nothing is known to be.
     :ivar proof: the last rows seen.
+    :ivar repaired: what a run that was killed had left, and this one took away all the same.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class TransactionError(Exception):
         self.rolled_back = rolled_back
         self.generation = generation
         self.proof = list(proof)
+        self.repaired: list[str] = []
 
     def as_result(self) -> dict[str, Any]:
         """Return what a module returns beside its message."""
@@ -123,6 +125,7 @@ class TransactionError(Exception):
             "rolled_back": self.rolled_back,
             "generation": self.generation,
             "proof": [row.as_result() for row in self.proof],
+            "repaired": self.repaired,
         }
 
 

@@ -140,6 +140,9 @@ class Transaction:
             repaired = self._tree.sweep()
             try:
                 outcome = work()
+            except TransactionError as error:
+                error.repaired = repaired
+                raise
             except OSError:
                 with suppress(OSError):
                     self._tree.sweep()  # on a full disk that is room

@@ -220,8 +220,8 @@ not_rehearsed:
   returned: success
   type: str
 repaired:
-  description: What a run that was killed had left, and this run removed.
-  returned: success
+  description: What a run that was killed had left, and this run removed, also where it failed then.
+  returned: always
   type: list
   elements: str
 proven_ms:

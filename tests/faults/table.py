@@ -30,7 +30,7 @@ HEAD = ("fault", "nginx", "`nginx -t`", "reload", "serves then", "reason", "live
 INTRODUCTION = """\
 # The fault table
 
-Written by `make faults-page` from the rows that `make faults` or `make faults-short` kept, measured
+Written by `make faults-page` from the rows that `make faults` or `make test` kept, measured
 on real hosts with systemd: one row a fault, on each nginx that it names, under about 50 calls a
 second through the proxy to two real OAPs.
 

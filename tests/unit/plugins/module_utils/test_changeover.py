@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.changeover import Changeover
@@ -18,7 +18,6 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation i
     Expectation,
     Listener,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, Row
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import (
     Attempt,
@@ -82,7 +81,7 @@ class Host(ModelNginx):
     def changeover(self, allow_restart: bool = False) -> Changeover:
         """Return what is tested."""
         survey = Survey(self.tree, self, self.listeners)
-        return Changeover(self.tree, self, survey, cast("Follower", self), allow_restart)
+        return Changeover(self.tree, self, survey, self, allow_restart)  # type: ignore[arg-type]
 
     def bring(self, restart: bool = False, allow: bool = False, **found: Any) -> Attempt:
         """Bring NEW live."""

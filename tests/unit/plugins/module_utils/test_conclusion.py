@@ -143,6 +143,7 @@ def test_failure(module: Module) -> None:
                 "rolled_back": True,
                 "generation": TWO,
                 "proof": [row.as_result()],
+                "repaired": [],
             },
         )
     ]

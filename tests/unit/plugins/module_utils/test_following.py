@@ -7,14 +7,13 @@ alone, so that each end of the wait can be held to its moment.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Callable, cast
+from typing import Any, Callable
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover, Row
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Row
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import Attempt
 
 from tests.unit.model_nginx import expecting
@@ -75,8 +74,13 @@ class Host:
         timeout: float = 20.0,
     ) -> Attempt:
         """Follow one command to its end."""
-        instance, prover = cast("Instance", self), cast("Prover", self)
-        follower = Follower(instance, prover, timeout, lambda: self.now, self._sleep)
+        follower = Follower(
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            timeout,
+            lambda: self.now,
+            self._sleep,
+        )
         return follower.follow(action, ID, PLAIN, MARK, set(accepting), ours)
 
     def times(self, *kinds: str) -> list[float]:

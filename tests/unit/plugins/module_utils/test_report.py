@@ -172,6 +172,7 @@ def test_an_error_as_a_result() -> None:
         "rolled_back": True,
         "generation": "3f9c1a20b7e4",
         "proof": [ODD.as_result()],
+        "repaired": [],
     }
     assert "wrong_answer" not in error.as_result()["proof"][0]
 
@@ -184,6 +185,7 @@ def test_an_error_without_more() -> None:
         "rolled_back": False,
         "generation": None,
         "proof": [],
+        "repaired": [],
     }
 
 

@@ -29,6 +29,7 @@ from tests.unit.transactions import (
     OLD,
     OLD_ID,
     PLAIN,
+    REFUSED,
     SINGLE,
     WRONG,
     everything,
@@ -285,3 +286,10 @@ def test_left_over_of_a_killed_run_is_told(serving: ModelNginx) -> None:
     assert (outcome.changed, outcome.repaired) == (True, [".staging-0123456789ab"])
     assert outcome.action == "none"
     assert serving.transaction().run(OLD, PLAIN).changed is False
+
+
+def test_left_over_is_told_with_a_failure(serving: ModelNginx) -> None:
+    """A run that fails names what it has removed before."""
+    (serving.tree.generations_dir / ".staging-0123456789ab").mkdir()
+    assert failing(serving, REFUSED).repaired == [".staging-0123456789ab"]
+    assert failing(serving, REFUSED).repaired == []
