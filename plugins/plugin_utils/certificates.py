@@ -131,12 +131,17 @@ class Material:
         text = str(self.given.get(key) or "")
         return text if text.strip() else ""
 
+    def named(self, key: str) -> str:
+        """Return the variable that holds this material, and the file that it names."""
+        path = self.given.get(f"{key}_path")
+        return f"{self.variable}.{key}_path ({path})" if path else f"{self.variable}.{key}"
+
     def chain(self, key: str) -> list[x509.Certificate]:
         """Return the certificates of a text, or none after a complaint."""
         text = self.text(key)
         if not text:
             return []
-        variable = f"{self.variable}.{key}"
+        variable = self.named(key)
         if "PRIVATE KEY" in text:
             self.reader.refuse(variable, "holds a private key; give certificates only.")
             return []
@@ -153,7 +158,7 @@ class Material:
         now = datetime.datetime.now(datetime.timezone.utc)
         for one in certificates:
             begin, end = dates_of(one)
-            variable = f"{self.variable}.{key}"
+            variable = self.named(key)
             who = name_of(one.subject)
             sentence = ""
             if end < now:
@@ -176,7 +181,7 @@ class Material:
         for first, then in zip(chain, chain[1:]):
             if not issued(first, then):
                 self.reader.refuse(
-                    f"{self.variable}.certificate",
+                    self.named("certificate"),
                     f"is a chain in the wrong order: {name_of(then.subject)} follows "
                     f"{name_of(first.subject)} and did not issue it. The server's own "
                     "certificate comes first, then the one that issued it, and so on.",
@@ -224,12 +229,12 @@ class Material:
         for one in chain:
             if not is_authority(one):
                 self.reader.refuse(
-                    f"{self.variable}.{key}",
+                    self.named(key),
                     f"holds {name_of(one.subject)}, which is no certificate authority.",
                 )
             elif not any(issued(one, other) for other in chain):
                 self.reader.refuse(
-                    f"{self.variable}.{key}",
+                    self.named(key),
                     f"ends before its root: {name_of(one.subject)} was issued by "
                     f"{name_of(one.issuer)}; add its certificate, else nginx verifies nobody.",
                 )
@@ -239,7 +244,7 @@ class Material:
         text = self.text(key)
         if not text:
             return
-        variable = f"{self.variable}.{key}"
+        variable = self.named(key)
         try:
             lists = read_revocations(text)
         except UNREADABLE:

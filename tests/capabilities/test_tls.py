@@ -453,9 +453,9 @@ def test_bad_certificate_on_host(mutual: Mutual, what: str) -> None:
         mutual.proxy.machine.run("rm", CHAIN)
     message = mutual.proxy.refused(mutual.settings)
     words = {
-        "expired": "proxy1: grpc_proxy_tls.certificate has expired on",
+        "expired": f"proxy1: grpc_proxy_tls.certificate_path ({CHAIN}) has expired on",
         "not there": f"proxy1: cannot read {CHAIN}",
-        "in the wrong order": "proxy1: grpc_proxy_tls.certificate is a chain in the wrong order",
+        "in the wrong order": f"certificate_path ({CHAIN}) is a chain in the wrong order",
     }
     assert words[what] in message
     assert "Nothing was changed." in message

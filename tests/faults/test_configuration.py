@@ -107,14 +107,14 @@ FAULTS = [
         "certificate has expired",
         certificate("past"),
         PREFLIGHT,
-        ("grpc_proxy_tls.certificate has expired on", "renew it", NAME),
+        (f"certificate_path ({USERS}/past.pem) has expired on", "renew it", NAME),
         exchange=shown("past"),
     ),
     Fault(
         "certificate is not yet valid",
         certificate("future"),
         PREFLIGHT,
-        ("grpc_proxy_tls.certificate is valid from", "grpc_proxy_certificate_dates"),
+        (f"({USERS}/future.pem) is valid from", "grpc_proxy_certificate_dates"),
         exchange=shown("future"),
     ),
     Fault(
@@ -213,7 +213,7 @@ def test_expired_certificate_by_choice(proxy: Site, story: Story) -> None:
     assert run.changed() == 1
     assert run.of_module(MODULE)["generation"] == proxy.generation() != live
     warned = str(run.of_module("ansible.builtin.debug")["msg"])
-    assert "grpc_proxy_tls.certificate has expired on" in warned
+    assert f"grpc_proxy_tls.certificate_path ({USERS}/past.pem) has expired on" in warned
     none_lost(load)
     fault = "certificate has expired, grpc_proxy_certificate_dates: warn"
     story.tell(fault, "none: warns", "the new one", load)

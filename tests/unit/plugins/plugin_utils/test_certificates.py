@@ -437,9 +437,10 @@ def test_certificates_on_the_host() -> None:
     past = server(validity="past")
     given = {"certificate_path": "/etc/ssl/a.pem", "private_key_path": "/etc/ssl/a.key"}
     (complaint,), _warnings = found(given, {"/etc/ssl/a.pem": past.certificate})
-    assert complaint.startswith("proxy1: x.certificate has expired on ")
+    assert complaint.startswith("proxy1: x.certificate_path (/etc/ssl/a.pem) has expired on ")
     (complaint,), _warnings = found(given, {"/etc/ssl/a.pem": "nothing"})
-    assert complaint == "proxy1: x.certificate holds no certificate in PEM that can be read."
+    named = "proxy1: x.certificate_path (/etc/ssl/a.pem)"
+    assert complaint == f"{named} holds no certificate in PEM that can be read."
     assert found(given) == ([], [])
     assert found(given, {"/etc/ssl/a.pem": server().certificate}) == ([], [])
     mixed = {"certificate_path": "/etc/ssl/a.pem", "private_key": server("b").private_key}
