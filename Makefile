@@ -26,13 +26,13 @@ demo-down: machine ## Remove the hosts of `make demo`
 # The longest first, so that both cores have work to the end. The outages are measured against the
 # clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## All there is: gates, molecule, distributions, tests on hosts
-	@$(TOGETHER) images sanity lint types unit specs install-test
+	@$(TOGETHER) images sanity lint types unit versions specs install-test
 	@$(TOGETHER) faults-short capabilities changes distributions molecule balancing
 	@$(MAKE) resilience
 
 ##@ Test a part
-gates: $(READY) ## All that needs no host: lint, types, sanity, unit tests, specifications, installation
-	@$(TOGETHER) lint types sanity unit specs install-test
+gates: $(READY) ## All that needs no host: lint, types, sanity, unit tests, specifications, versions, installation
+	@$(TOGETHER) lint types sanity unit versions specs install-test
 
 lint: lint-ansible lint-yaml lint-python lint-format lint-changelog ## ansible-lint (production), yamllint, ruff and antsibull-changelog
 
@@ -62,6 +62,9 @@ unit: $(READY) ## Unit tests of modules and module_utils
 
 specs: $(READY) ## Hold defaults, argument specifications and documentation together
 	@$(PART) specifications pytest tests/gates/test_specs.py
+
+versions: $(READY) ## Render for every nginx from 1.13.10 to the mainline, parse, and ask a real mainline
+	@$(PART) versions pytest tests/gates/test_versions.py
 
 install-test: $(READY) ## Build the collection, install it elsewhere, and use it from there
 	@$(PART) installation pytest tests/gates/test_install.py
@@ -136,6 +139,6 @@ $(READY): requirements.lock
 	@touch $(READY)
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
-  lint-changelog types sanity unit specs install-test molecule distributions faults \
+  lint-changelog types sanity unit specs versions install-test molecule distributions faults \
   faults-every faults-short faults-page changes capabilities balancing resilience bench build changelog \
   lock images machine machine-for-tests clean help

@@ -9,6 +9,8 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 unset UV_PYTHON VIRTUAL_ENV
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# The Makefile has it first on the PATH; the next one must not be made from it.
+PATH=${PATH//"$root/.venv/bin:"/}
 build=$root/.build
 
 say() { printf 'bootstrap: %s\n' "$*"; }

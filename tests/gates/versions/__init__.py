@@ -1,0 +1,1 @@
+"""What the templates write for each nginx, held against what that nginx knows."""
