@@ -6,6 +6,8 @@ SHELL := bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
+# Ansible is run hundreds of times; what it imports is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 PART := tests/gates/part
 # The live link, so that mypy knows the modules by the names that they are imported by.
 LIVE := .ansible/collections/ansible_collections/skywalking/oap_proxy
