@@ -17,36 +17,8 @@ description:
     that cannot work, naming host and variable.
   - Nothing secret is in what it returns.
 positional: host, groups, hostvars, ipv6, classes, on_host
-options:
-  _input:
-    description: The variables C(grpc_proxy_*) of the proxy.
-    type: dict
-    required: true
-  host:
-    description: Inventory name of the proxy.
-    type: str
-    required: true
-  groups:
-    description: Inventory names of hosts by group.
-    type: dict
-    required: true
-  hostvars:
-    description: Variables of every host.
-    type: dict
-    required: true
-  ipv6:
-    description: Whether the proxy has IPv6.
-    type: bool
-    required: true
-  classes:
-    description: SkyWalking's methods by kind.
-    type: list
-    elements: dict
-    required: true
-  on_host:
-    description: Certificates that the user keeps on the host, by path.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - skywalking.oap_proxy.inventory
 """
 
 EXAMPLES = r"""

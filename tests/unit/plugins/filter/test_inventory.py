@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.skywalking.oap_proxy.plugins.doc_fragments import inventory as fragment
 from ansible_collections.skywalking.oap_proxy.plugins.filter import (
     inventory,
     paths_on_host,
@@ -36,4 +37,6 @@ def test_documentation_names_the_arguments(plugin: ModuleType) -> None:
     documented: dict[str, Any] = yaml.safe_load(plugin.DOCUMENTATION)
     names = [name for name in inspect.signature(Inventory).parameters if name != "settings"]
     assert documented["positional"].split(", ") == names
-    assert set(documented["options"]) == {"_input", *names}
+    assert documented["extends_documentation_fragment"] == ["skywalking.oap_proxy.inventory"]
+    shared = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)
+    assert set(shared["options"]) == {"_input", *names}
