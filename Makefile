@@ -27,7 +27,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 ##@ Test everything
 # The longest first, so that both cores have work to the end. The outages are measured against the
 # clock of what they do, so nothing else runs beside them.
-test: machine-for-tests ## All there is: gates, molecule, distributions, tests on hosts
+test: machine-for-tests ## Gates, molecule, distributions, tests on hosts; `make faults` has the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
 	@$(TOGETHER) faults-short capabilities changes-short distributions molecule balancing
 	@$(MAKE) resilience
@@ -105,7 +105,7 @@ balancing: machine-for-tests ## How 1,000 calls fall, by balancing method
 resilience: machine-for-tests ## OAPs killed, vanished and back: what calls and streams see of it
 	@$(PART) resilience pytest tests/resilience
 
-bench: machine-for-tests ## Measure the playbook, changes under load, and what a call costs in the proxy
+bench: machine-for-tests ## Measure the playbook, changes under load, reloads, and what a call costs
 	@python -m tests.bench
 
 ##@ Make

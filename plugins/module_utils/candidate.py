@@ -22,7 +22,7 @@ _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 
 def text_of(candidate: Path) -> str:
-    """Return all that a configuration says, comments left out."""
+    """Return all that a configuration says, lines of comment left out."""
     texts = (
         path.read_text(encoding="utf-8", errors="replace")
         for path in sorted(candidate.rglob("*.conf"))
@@ -78,8 +78,8 @@ def _resolved(name: str) -> list[str]:
         return [name]
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return []  # nginx will say so
+    except (OSError, UnicodeError):
+        return []  # nginx will say so, where it is a name
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 

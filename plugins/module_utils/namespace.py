@@ -1,7 +1,7 @@
 # Copyright: The skywalking.oap_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thread in a network of its own, in which every address is the host itself.
+"""A thread in a network of its own, in which every address but some is the host itself.
 
 Nothing that is opened there can be reached from the host or from anywhere else, and nothing there
 reaches out. To addresses that are named as others' there is no way, so that a listener on all

@@ -75,6 +75,7 @@ class Transaction:
         self._prover = prover
         self._settings = settings
         self._clock = clock
+        self._repaired: list[str] = []
         self._survey = Survey(tree, instance, prover)
         self._admission = Admission(instance, self._survey, settings.allow_restart)
         self._dry_run = DryRun(tree, instance, prover, self._survey, self._admission)
@@ -137,22 +138,27 @@ class Transaction:
     def _locked(self, work: Callable[[], Outcome]) -> Outcome:
         """Do the work alone, on a tree without what a killed run has left."""
         with self._tree.lock():
-            repaired = self._tree.sweep()
+            self._repaired = self._tree.sweep()
             try:
                 outcome = work()
-            except TransactionError as error:
-                error.repaired = repaired
-                raise
             except OSError:
                 with suppress(OSError):
                     self._tree.sweep()  # on a full disk that is room
                 raise
-        outcome.repaired = repaired
-        outcome.changed = outcome.changed or bool(repaired)
+        outcome.repaired = self._repaired
+        outcome.changed = outcome.changed or bool(self._repaired)
         return outcome
 
     def _told(self, work: Callable[[], Outcome], wanted: Expectation | None = None) -> Outcome:
         """Do the work; what stands in its way on the host is a failure like any other."""
+        try:
+            return self._worded(work, wanted)
+        except TransactionError as error:
+            error.repaired = self._repaired
+            raise
+
+    def _worded(self, work: Callable[[], Outcome], wanted: Expectation | None) -> Outcome:
+        """Do the work, and say in words what the tree or the disk refused."""
         try:
             return work()
         except Busy as error:

@@ -116,6 +116,8 @@ class Site:
             }  # fmt: skip
             proxies[proxy] = {
                 "grpc_proxy_name": f"oap-{proxy}",
+                # What is counted must be counted over all of them.
+                "grpc_proxy_worker_processes": 2,
                 "grpc_proxy_listen": [{"port": LISTEN[proxy]}],
                 "grpc_proxy_oap_group": group,
                 "grpc_proxy_balance": setup.balance,

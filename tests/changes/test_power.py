@@ -143,3 +143,4 @@ def test_power_cut(proxy1: ChangesHost, names: dict[str, list[str]], step: str) 
     proxy1.boot()
     for scenario, given in known.items():
         proxy1.run("power", f"power-{scenario}", scenario, "after", given)
+    Table([Row("power", f"the power cut, then a boot: {step}", "1.22", *AFTER)]).keep()

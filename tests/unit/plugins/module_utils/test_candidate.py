@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ TEXT = """
     location /c { grpc_pass grpcs://[fd00::2]; }
     access_log syslog:server=log.example:514,tag=x main;
 """
+REAL = socket.getaddrinfo
 KNOWN = {
     "auth.example": ["10.1.0.1"],
     "log.example": ["10.1.0.2"],
@@ -39,6 +41,14 @@ def test_addresses() -> None:
     """Servers that a configuration names; not upstreams, sockets, variables."""
     itself = {one: [one] for one in ("10.0.0.1", "fd00::1", "fd00::2")}
     assert candidate.addresses_of(TEXT) == {**KNOWN, **itself, "unknown.example": []}
+
+
+def test_what_is_no_name() -> None:
+    """Words that look like a server, in a comment say, have no address, and stop nothing."""
+    text = "gzip off; # it asks the server ... or the server " + "x" * 64 + " for it;"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("socket.getaddrinfo", REAL)
+        assert candidate.addresses_of(text) == {"...": [], "x" * 64: []}
 
 
 def test_called() -> None:

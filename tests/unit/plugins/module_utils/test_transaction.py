@@ -13,6 +13,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation i
     Expectation,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import File
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import Settings
 
 from tests.unit.model_nginx import (
@@ -293,3 +294,11 @@ def test_left_over_is_told_with_a_failure(serving: ModelNginx) -> None:
     (serving.tree.generations_dir / ".staging-0123456789ab").mkdir()
     assert failing(serving, REFUSED).repaired == [".staging-0123456789ab"]
     assert failing(serving, REFUSED).repaired == []
+
+
+def test_left_over_is_told_where_there_is_no_such_generation(serving: ModelNginx) -> None:
+    """Also where the tree itself is why it fails."""
+    (serving.tree.generations_dir / ".staging-0123456789ab").mkdir()
+    with pytest.raises(TransactionError, match="there is no generation") as caught:
+        serving.transaction().bring("ffffffffffff")
+    assert caught.value.repaired == [".staging-0123456789ab"]
