@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 _STOPPED = ("T", "t")
 # Why systemd did not start a unit.
-_REFUSED = re.compile(r"condition|asserts? failed|Refusing|process exited|Failed at step")
+_REFUSED = re.compile(r"[Cc]ondition check|asserts? failed|Refusing|process exited|Failed at step")
 # Seconds since boot, host, program, words; as journalctl writes short-monotonic.
 _JOURNAL = re.compile(r"^\[ *(\d+\.\d+)\] \S+ \S+: (.*)$")
 

@@ -63,7 +63,8 @@ error_log {BY_HAND}/error.log;
 events {{}}
 http {{ access_log off; server {{ listen {PORT}; return 200 "of somebody's own"; }} }}
 """
-SKIPPED = ("unmet condition check (ConditionPathExists=/nonexistent)", "faults.conf")
+# Debian 11's systemd (247) begins its sentence with it, and does not name the condition.
+SKIPPED = ("ondition check", "skipped", "faults.conf")
 
 
 @pytest.mark.parametrize(
