@@ -19,14 +19,14 @@ options:
       kind:
         description: What keeps the instance running.
         type: str
-        choices: [systemd]
+        choices: [systemd, docker]
         default: systemd
       name:
-        description: Name of the unit.
+        description: Name of the unit, or of the container.
         type: str
         required: true
       binary:
-        description: Path of the nginx binary.
+        description: Path of the nginx binary, with V(docker) that within the image.
         type: path
         default: /usr/sbin/nginx
       error_log:
@@ -37,6 +37,11 @@ options:
       runtime:
         description: Directory of its pid file and temporary files. C(/run/NAME) when left out.
         type: path
+      image:
+        description:
+          - With V(docker), the image to test with in check mode, where the container that is to run
+            it is not created yet. That of the container when left out.
+        type: str
 """
 
     CHANGE = r"""

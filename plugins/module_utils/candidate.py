@@ -30,12 +30,11 @@ def text_of(candidate: Path) -> str:
     return "\n".join(_COMMENT.sub("", text) for text in texts)
 
 
-def is_frank(text: str, error_log: Path) -> bool:
-    """Tell whether a configuration writes every error to one log."""
+def is_frank(text: str, *places: Path | str) -> bool:
+    """Tell whether a configuration writes every error to one log, or to several that are one."""
     logs = _ERROR_LOG.findall(text)
-    return bool(logs) and all(
-        place == str(error_log) and level not in _TERSE for place, level in logs
-    )
+    known = [str(place) for place in places]
+    return bool(logs) and all(place in known and level not in _TERSE for place, level in logs)
 
 
 def addresses_of(text: str) -> dict[str, list[str]]:

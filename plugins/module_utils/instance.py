@@ -10,6 +10,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
+    ContainerInstance,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
+    Engine,
+    EngineError,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import (
@@ -74,28 +81,34 @@ class Instance(Protocol):
 
 
 OPTIONS: dict[str, Any] = {
-    "kind": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+    "kind": {"type": "str", "choices": ["systemd", "docker"], "default": "systemd"},
     "name": {"type": "str", "required": True},
     "binary": {"type": "path", "default": "/usr/sbin/nginx"},
     "error_log": {"type": "path"},
     "runtime": {"type": "path"},
+    "image": {"type": "str"},
 }
 """The module option ``instance``, documented in plugins/doc_fragments/nginx_instance.py."""
 
 
-def from_options(options: dict[str, str | None], run: Run) -> SystemdInstance:
+def from_options(options: dict[str, str | None], run: Run) -> Instance:
     """Return the instance that the module option ``instance`` describes."""
-    name = options["name"] or ""
-    return SystemdInstance(
-        unit=name,
-        binary=options["binary"] or "",
-        error_log=options["error_log"] or f"/var/log/{name}/error.log",
-        runtime=options.get("runtime") or f"/run/{name}",
-        run=run,
-    )
+    name, binary = options["name"] or "", options["binary"] or ""
+    error_log = options["error_log"] or f"/var/log/{name}/error.log"
+    runtime = options.get("runtime") or f"/run/{name}"
+    if options.get("kind") == "docker":
+        image = options.get("image") or ""
+        return ContainerInstance(name, binary, error_log, runtime, image, Engine())
+    return SystemdInstance(name, binary, error_log, runtime, run)
 
 
 def missing(options: dict[str, str | None]) -> list[str]:
-    """Return the paths without which a configuration cannot be tested on this host."""
-    paths = [options["binary"] or "", options["runtime"] or f"/run/{options['name']}"]
+    """Return that without which a configuration cannot be tested on this host."""
+    name = options["name"] or ""
+    if options.get("kind") == "docker":
+        try:
+            return [] if Engine().container(name) else [f"the container {name}"]
+        except EngineError as error:
+            return [str(error)]
+    paths = [options["binary"] or "", options["runtime"] or f"/run/{name}"]
     return [path for path in paths if not os.path.exists(path)]

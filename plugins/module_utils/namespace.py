@@ -42,13 +42,16 @@ class Namespace:
     """The thread, from its beginning to its end.
 
     :param others: addresses that lead nowhere, unless they are the host's own.
+    :param of: a process whose network it becomes, which must be apart from the host's already; a
+        new network where there is none.
     :ivar identity: how the kernel names its network, as in /proc/PID/ns/net.
     :ivar path: where others find it, for as long as the thread lives.
     :raises OSError: when there can be none on this host.
     """
 
-    def __init__(self, others: Sequence[str] = ()) -> None:
+    def __init__(self, others: Sequence[str] = (), of: int | None = None) -> None:
         self._others = others
+        self._of = of
         self.identity = ""
         self.path = ""
         self._pool = ThreadPoolExecutor(max_workers=1)
@@ -57,7 +60,7 @@ class Namespace:
         """Enter it with the thread alone; the process stays where it is."""
         others = [_packed(one) for one in self._others if not _is_own(one)]
         try:
-            entered = self._pool.submit(_separate, _addresses6(), others)
+            entered = self._pool.submit(_separate, self._of, _addresses6(), others)
             self.identity, self.path = entered.result()
         except BaseException:
             self._pool.shutdown()
@@ -97,10 +100,11 @@ def _count6(name: str) -> int:
     return int(words[words.index(name) + 1])
 
 
-def _separate(addresses6: Sequence[bytes], others: Sequence[bytes]) -> tuple[str, str]:
-    """Leave the host's network and prepare the new one."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET) != 0:
+def _separate(
+    of: int | None, addresses6: Sequence[bytes], others: Sequence[bytes]
+) -> tuple[str, str]:
+    """Leave the host's network and prepare the other one."""
+    if _leave(of) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"no network of its own: {os.strerror(number)}")
     identity = os.readlink("/proc/thread-self/ns/net")
@@ -120,6 +124,15 @@ def _separate(addresses6: Sequence[bytes], others: Sequence[bytes]) -> tuple[str
             )
             _ask(_NEWADDR, about, (_LOCAL, address), (_ADDRESS, address))
     return identity, f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
+
+
+def _leave(of: int | None) -> int:
+    """Enter the network of a process, else a new one; return what the kernel returns."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if of is None:
+        return int(libc.unshare(_CLONE_NEWNET))
+    with open(f"/proc/{of}/ns/net", "rb") as network:
+        return int(libc.setns(network.fileno(), _CLONE_NEWNET))
 
 
 def _own_all(family: int, scope: int) -> None:

@@ -67,17 +67,21 @@ _SMALL = 1 << 20
 _TIME = re.compile(r"^\S+ \S+ (?=\[)")
 
 
-class TransientStage:
+class RunningStage:
     """The throw-away nginx while it runs; see :class:`rehearsal.Stage`.
 
     :param namespace: the network that it runs in.
-    :param log: its error log.
+    :param log: returns the lines of its error log.
     :param frank: every error comes to be in that log.
     :param end: ends it.
     """
 
     def __init__(
-        self, namespace: Namespace, log: Path, frank: bool, end: Callable[[], None]
+        self,
+        namespace: Namespace,
+        log: Callable[[], Sequence[str]],
+        frank: bool,
+        end: Callable[[], None],
     ) -> None:
         self._namespace = namespace
         self._log = log
@@ -98,7 +102,7 @@ class TransientStage:
             raise WorkersDied(died)
         rows, failed = asked.result()
         if any(row.fault for row in rows):
-            lacking = [line for line in _lines(self._log) if _LACKING.search(line)]
+            lacking = [line for line in self._log() if _LACKING.search(line)]
             if lacking:
                 raise Inconclusive(f"it needs what a rehearsal has not: {lacking[0]}")
             if not self._frank:
@@ -109,13 +113,13 @@ class TransientStage:
         return rows
 
     def _died(self) -> list[str]:
-        return _fatal(_lines(self._log))
+        return _fatal(self._log())
 
 
 @contextmanager
 def transient(
     unit: str, command: Sequence[str], error_log: Path, runtime: Path, run: Run
-) -> Iterator[TransientStage]:
+) -> Iterator[RunningStage]:
     """Run a command ``nginx -c FILE`` as a unit NAME-rehearsal, until the end of the block.
 
     :param unit: name of the instance's own unit.
@@ -152,8 +156,10 @@ def transient(
                 log = place / "log" / error_log.name
                 if status != 0:
                     said = _lines(place / "words") + _lines(log)
-                    raise Inconclusive(_first(said) or (error or out).strip() or "it did not start")
-                yield TransientStage(namespace, log, is_frank(text, error_log), end)
+                    raise Inconclusive(
+                        first_words(said) or (error or out).strip() or "it did not start"
+                    )
+                yield RunningStage(namespace, lambda: _lines(log), is_frank(text, error_log), end)
             finally:
                 end()
     except OSError as error:
@@ -266,6 +272,7 @@ def _fatal(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if _SEVERE.search(line)]
 
 
-def _first(lines: Sequence[str]) -> str:
+def first_words(lines: Sequence[str]) -> str:
+    """Say why it did not start, by the gravest of its lines."""
     grave = [line for line in lines if "[emerg]" in line] or list(lines)
     return f"it did not start there: {grave[0]}" if grave else ""

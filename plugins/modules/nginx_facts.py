@@ -16,8 +16,8 @@ author:
   - The skywalking.oap_proxy authors (@skywalking)
 description:
   - Answers in one execution what would otherwise take a task each - what the host is, what is
-    at some paths, which packages are installed, what nginx tells of its build, how a unit is,
-    which names resolve, and what stands in files of certificates.
+    at some paths, which packages are installed, what nginx tells of its build, how a unit or a
+    container is, which names resolve, and what stands in files of certificates.
   - Changes nothing, and runs in check mode too. What is not there is an answer, not a failure.
 options:
   paths:
@@ -40,6 +40,16 @@ options:
     type: path
   unit:
     description: Name of a unit of systemd, with its suffix.
+    type: str
+  container:
+    description:
+      - Name of a container. The docker engine is asked for it, for the one named NAME-next, and for
+        all that bear the label C(skywalking.oap_proxy) with this name.
+    type: str
+  image:
+    description:
+      - Image to look at, by name or digest. It is run with C(nginx -V), apart from everything and
+        removed again. Asked for only with O(container).
     type: str
   names:
     description: Names of hosts to resolve.
@@ -162,6 +172,62 @@ unit:
     need_daemon_reload:
       description: Whether the unit on disk is another than the one that systemd has read.
       type: bool
+engine:
+  description: What the docker engine tells of itself; null where O(container) is not given.
+  returned: success
+  type: dict
+  contains:
+    error:
+      description: Why it does not answer, null where it does.
+      type: str
+    version:
+      description: Its version.
+      type: str
+      sample: 20.10.24
+    architecture:
+      description: Architecture of the host, as images name it.
+      type: str
+      sample: amd64
+    remaps_users:
+      description: Whether root of a container is another user on the host.
+      type: bool
+containers:
+  description: The containers of O(container), each once.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+    owner:
+      description: Value of its label C(skywalking.oap_proxy); null where it has none.
+      type: str
+    number:
+      description: Value of its label C(skywalking.oap_proxy.number); 0 where it has none.
+      type: int
+    status:
+      description: Its state, as docker calls it.
+      type: str
+      sample: running
+    image:
+      description: Id of its image.
+      type: str
+image:
+  description: What the engine has as O(image); null where it has not.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: Its id.
+      type: str
+    architecture:
+      description: Its architecture.
+      type: str
+      sample: amd64
+    build:
+      description: What its nginx prints with C(-V), or why it cannot be run.
+      type: str
 names:
   description: One row for each of O(names).
   returned: success
@@ -194,12 +260,14 @@ certificates:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import Engine
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.host import (
     Host,
     certificate,
     path,
     resolution,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.inspection import inspect
 
 ARGUMENTS: dict[str, Any] = {
     "paths": {"type": "list", "elements": "path", "default": []},
@@ -207,12 +275,14 @@ ARGUMENTS: dict[str, Any] = {
     "packages": {"type": "list", "elements": "str", "default": []},
     "binary": {"type": "path"},
     "unit": {"type": "str"},
+    "container": {"type": "str"},
+    "image": {"type": "str"},
     "names": {"type": "list", "elements": "str", "default": []},
     "certificates": {"type": "list", "elements": "path", "default": []},
 }
 
 
-def answers(options: dict[str, Any], host: Host) -> dict[str, Any]:
+def answers(options: dict[str, Any], host: Host, engine: Engine) -> dict[str, Any]:
     """Return the answer to everything that is asked."""
     binary, unit = options["binary"], options["unit"]
     return {
@@ -226,6 +296,7 @@ def answers(options: dict[str, Any], host: Host) -> dict[str, Any]:
         "packages": host.packages(options["packages"]),
         "build": host.build(binary) if binary else None,
         "unit": host.unit(unit) if unit else None,
+        **inspect(engine, options["container"], options["image"]),
         "names": [resolution(name) for name in options["names"]],
         "certificates": [certificate(name) for name in options["certificates"]],
     }
@@ -240,7 +311,7 @@ def main() -> None:
         return status, out, error
 
     try:
-        told = answers(module.params, Host(run))
+        told = answers(module.params, Host(run), Engine())
     except OSError as error:
         module.fail_json(msg=f"cannot look at the host: {error}.")
     module.exit_json(changed=False, **told)

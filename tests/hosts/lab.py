@@ -143,7 +143,7 @@ def _settings(host: Host) -> dict[str, Any]:
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
         "cgroupns": "host",
         "tmpfs": {"/run": "", "/run/lock": "", "/tmp": "exec"},  # noqa: S108
-        "volumes": [f"{cgroup}:/sys/fs/cgroup:rw"],
+        "volumes": [f"{cgroup}:/sys/fs/cgroup:rw", *(["/var/lib/docker"] if host.docker else [])],
         "sysctls": {"net.ipv6.conf.all.disable_ipv6": "0"},
         "environment": {"container": "docker"},
         "stop_signal": "SIGRTMIN+3",

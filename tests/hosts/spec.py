@@ -25,6 +25,8 @@ class Host:
     # Of an OAP: whether it speaks TLS to agents, and the token that it demands of them.
     tls: Literal["none", "server", "mutual"] = "none"
     token: str = ""
+    # Of a Debian: room for a docker engine of its own.
+    docker: bool = False
     # The one core that it has, None for all; not in its text, which says what container is kept.
     core: int | None = field(default=None, repr=False)
 
@@ -73,6 +75,7 @@ def _lab(name: str, raw: dict[str, Any]) -> Lab:
             address6=str(subnet6[int(str(values["number"]), 16)]),
             tls=values.get("tls", "none"),
             token=values.get("token", ""),
+            docker=values.get("docker", False),
             core=values.get("core"),
         )
         for host, values in raw["hosts"].items()

@@ -1,0 +1,419 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An nginx that is a container of docker: its image, its signals, its logs, its processes.
+
+The container is named as the proxy. One that is to take its place is created beside it, named
+NAME-next, by whoever knows what containers are to be like; it is started here, and gets the name
+when it has been proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate import (
+    addresses_of,
+    called_by,
+    is_frank,
+    text_of,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
+    OWNER,
+    Engine,
+    EngineError,
+    said,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import (
+    ErrorLog,
+    Mark,
+    trouble,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import Namespace
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.processes import (
+    children,
+    process,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Inconclusive,
+    Stage,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import (
+    RunningStage,
+    first_words,
+)
+
+NEXT = "-next"
+_DRAINS = "-drains-"
+_REHEARSAL = "-rehearsal"
+_STOP_S = 10
+_DRAINING = "shutting down"
+_STOPPED = ("T", "t")
+# Whatever it listens on and connects to is its own there; see namespace.Namespace.
+_ALL_ITS_OWN = {"net.ipv4.ip_nonlocal_bind": "1"}
+_ALL_ITS_OWN6 = {"net.ipv6.ip_nonlocal_bind": "1", "net.ipv6.conf.all.disable_ipv6": "0"}
+
+
+class ContainerInstance:
+    """An nginx that is a container of docker.
+
+    :param name: of the container.
+    :param binary: the nginx within its image.
+    :param error_log: path of the instance's error log, on the host as in the container.
+    :param runtime: its runtime directory, in the container alone.
+    :param image: what a configuration is tested with while no container of it is there, in check
+        mode; the image of the container when empty.
+    :param engine: the docker engine.
+    """
+
+    def __init__(
+        self, name: str, binary: str, error_log: str, runtime: str, image: str, engine: Engine
+    ) -> None:
+        self.name = name
+        self.binary = binary
+        self.error_log = ErrorLog(Path(error_log))
+        self.runtime = runtime
+        self.image = image
+        self._engine = engine
+        self._own_ids: dict[int, int] = {}
+        # The name of the one that serves, or is about to.
+        self._serving = name
+
+    # What there is
+
+    def _container(self, name: str = "") -> Any:
+        return self._engine.container(name or self._serving)
+
+    def _state(self, name: str = "") -> dict[str, Any]:
+        """Return what the engine tells of a container's process; nothing where it cannot."""
+        try:
+            found = self._container(name)
+        except EngineError:
+            return {}
+        return dict(found.attrs["State"]) if found else {}
+
+    def _master(self) -> int:
+        state = self._state()
+        return int(state.get("Pid") or 0) if state.get("Running") else 0
+
+    def running(self) -> bool:
+        """See :class:`instance.Instance`. One that the engine tries again and again does not."""
+        state = self._state()
+        return bool(state.get("Running")) and not state.get("Restarting")
+
+    def workers(self) -> set[int]:
+        """See :class:`instance.Instance`."""
+        master = self._master()
+        found = children(master) if master else []
+        accepting = {pid for pid, title in found if _DRAINING not in title}
+        self._own_ids.update({pid: _own_id(pid) for pid in accepting})
+        return accepting
+
+    def settle(self) -> list[str]:
+        """See :class:`instance.Instance`. One that has served takes the name that it has earned."""
+        told = []
+        with suppress(EngineError):
+            for found in self._engine.owned(self.name):
+                if str(found.name).endswith(_REHEARSAL) or _has_drained(found):
+                    with said():
+                        found.remove(force=True, v=True)
+            following = self._container(self.name + NEXT)
+            if following and not self._container(self.name):
+                with said():
+                    following.rename(self.name)
+                told.append(f"container {self.name + NEXT}")
+        return told
+
+    # Tests, apart from what serves
+
+    def test(self, configuration: Path) -> tuple[bool, str]:
+        """See :class:`instance.Instance`."""
+        command = [self.binary, "-t", "-q", "-c", str(configuration)]
+        try:
+            status, words = self._engine.once(self._throw_away(command, configuration.parent))
+        except EngineError as error:
+            return False, f"{error}."
+        return status == 0, words
+
+    def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
+        """See :class:`instance.Instance`."""
+        return self._rehearse(configuration)
+
+    @contextmanager
+    def _rehearse(self, configuration: Path) -> Iterator[Stage]:
+        candidate = configuration.parent
+        text = text_of(candidate)
+        addresses = addresses_of(text)
+        command = [self.binary, "-c", str(configuration), "-g", "daemon off;"]
+        try:
+            config = self._throw_away(command, candidate)
+            host = config["HostConfig"]
+            host["NetworkMode"] = "none"
+            host["Sysctls"] = {**_ALL_ITS_OWN, **(_ALL_ITS_OWN6 if _has_ipv6() else {})}
+            host["ExtraHosts"] = [
+                f"{name}:{one}" for name, found in addresses.items() for one in found if one != name
+            ]
+            # Where memory is short, what serves stays.
+            host["OomScoreAdj"] = 1000
+            # What it may write to is its own, and the host's journal is no place for it.
+            host["Binds"] = [bind for bind in host["Binds"] if bind.endswith(":ro")]
+            host["Tmpfs"] = {**(host["Tmpfs"] or {}), str(self.error_log.path.parent): ""}
+            throw_away = self._engine.create(self.name + _REHEARSAL, config)
+        except EngineError as error:
+            raise Inconclusive(str(error)) from error
+
+        def end() -> None:
+            with suppress(EngineError), said():
+                throw_away.remove(force=True, v=True)
+
+        def log() -> list[str]:
+            return _lines(throw_away)
+
+        try:
+            with said():
+                throw_away.start()
+                throw_away.reload()
+            pid = int(throw_away.attrs["State"].get("Pid") or 0)
+            if not pid:
+                raise Inconclusive(first_words(log()) or "it did not start")
+            with Namespace(called_by(text, addresses), of=pid) as namespace:
+                frank = is_frank(text, self.error_log.path, "stderr")
+                yield RunningStage(namespace, log, frank, end)
+        except (EngineError, OSError) as error:
+            raise Inconclusive(first_words(log()) or str(error)) from error
+        finally:
+            end()
+
+    def _throw_away(self, command: list[str], candidate: Path) -> dict[str, Any]:
+        """Describe a container like the one that a start would take, for a command of its own.
+
+        :raises EngineError: when there is none to take after.
+        """
+        like = self._container(self.name + NEXT) or self._container(self.name)
+        if like is None:
+            raise EngineError(f"there is no container {self.name} to test with")
+        host = dict(like.attrs["HostConfig"])
+        # Of a test in check mode, which is not below the tree.
+        binds = [*(host.get("Binds") or []), f"{candidate}:{candidate}:ro"]
+        host.update(RestartPolicy={"Name": "no"}, Binds=binds)
+        return {
+            "Image": self.image or like.attrs["Image"],
+            "Entrypoint": command[:1],
+            "Cmd": command[1:],
+            "Labels": {OWNER: self.name},
+            "Healthcheck": {"Test": ["NONE"]},
+            "HostConfig": host,
+        }
+
+    # Commands
+
+    def _do(self, work: Callable[[], None]) -> tuple[bool, str]:
+        try:
+            with said():
+                work()
+        except EngineError as error:
+            return False, f"{error}."
+        return True, ""
+
+    def start(self) -> tuple[bool, str]:
+        """See :class:`instance.Instance`."""
+
+        def work() -> None:
+            self._put_next_in_place()
+            found = self._container()
+            if found is None:
+                raise EngineError(f"there is no container {self.name}; 'site.yml' makes it")
+            if found.attrs["State"].get("Restarting"):
+                found.stop(timeout=0)
+            found.start()
+
+        return self._do(work)
+
+    def stop(self) -> None:
+        """See :class:`instance.Instance`."""
+
+        def work() -> None:
+            found = self._container()
+            if found is not None:
+                found.stop(timeout=_STOP_S)
+
+        self._do(work)
+
+    def reload(self) -> tuple[bool, str]:
+        """See :class:`instance.Instance`."""
+        return self._do(lambda: self._signal("HUP"))
+
+    def restart(self) -> tuple[bool, str]:
+        """See :class:`instance.Instance`.
+
+        Ended by TERM: with QUIT the ports would be closed for as long as streams are held.
+        """
+
+        def work() -> None:
+            found = self._container()
+            if found is not None:
+                found.update(restart_policy={"Name": "no"})
+                found.kill("TERM")
+                found.wait(timeout=_STOP_S)
+            self._put_next_in_place()
+            found = self._container()
+            found.update(restart_policy={"Name": "unless-stopped"})
+            found.start()
+
+        return self._do(work)
+
+    def _signal(self, signal: str) -> None:
+        found = self._container()
+        if found is None:
+            raise EngineError(f"there is no container {self._serving}")
+        found.kill(signal)
+
+    def _put_next_in_place(self) -> None:
+        following = self._container(self.name + NEXT)
+        if following is None:
+            return
+        before = self._container(self.name)
+        if before is not None:
+            before.remove(force=True, v=True)
+        following.rename(self.name)
+
+    # Another container in the place of this one
+
+    def outdated(self) -> str | None:
+        """See :class:`instance.Instance`."""
+        with suppress(EngineError):
+            if self._container(self.name) and self._container(self.name + NEXT):
+                return (
+                    f"the container {self.name} is another than the one that is wanted: "
+                    f"{self.name + NEXT} is there to take its place."
+                )
+        return None
+
+    def obstacle(self) -> str | None:
+        """See :class:`instance.Instance`."""
+        with suppress(EngineError):
+            for name in (self.name, self.name + NEXT):
+                found = self._container(name)
+                if found and found.attrs["HostConfig"]["NetworkMode"] != "host":
+                    return (
+                        f"the ports of {name} are published by the engine, for one container at a "
+                        "time, so the one before has to end first."
+                    )
+        return None
+
+    def hand_over(self) -> tuple[bool, str]:
+        """See :class:`instance.Instance`.
+
+        Both share the ports: the kernel gives each new connection to one of them.
+        """
+        self._serving = self.name + NEXT
+        return self._do(lambda: self._container().start())
+
+    def complete(self) -> None:
+        """See :class:`instance.Instance`. What ends is removed by the next run."""
+
+        def work() -> None:
+            before = self._container(self.name)
+            if before is not None:
+                before.update(restart_policy={"Name": "no"})
+                before.rename(f"{self.name}{_DRAINS}{before.short_id}")
+            self._container(self.name + NEXT).rename(self.name)
+            if before is not None:
+                before.kill("QUIT")
+
+        self._do(work)
+        self._serving = self.name
+
+    def take_back(self) -> None:
+        """See :class:`instance.Instance`. The calls that it has taken already drain."""
+
+        def work() -> None:
+            failed = self._container(self.name + NEXT)
+            failed.update(restart_policy={"Name": "no"})
+            failed.rename(f"{self.name}{_DRAINS}{failed.short_id}")
+            failed.kill("QUIT")
+
+        self._do(work)
+        self._serving = self.name
+
+    # What is wrong
+
+    def stopped(self) -> str | None:
+        """See :class:`instance.Instance`."""
+        if self._state().get("Paused"):
+            return (
+                f"the container {self.name} is paused and acts on nothing: 'docker unpause "
+                f"{self.name}' lets it go on."
+            )
+        master = self._master()
+        if not master or process(master).state not in _STOPPED:
+            return None
+        return (
+            f"the master process {master} of {self.name} is stopped (SIGSTOP) and acts on nothing: "
+            f"'kill -CONT {master}' lets it go on."
+        )
+
+    def troubles(self) -> list[str]:
+        """See :class:`instance.Instance`."""
+        return [told for told in (self.stopped(), self.error_log.mute()) if told]
+
+    def altered(self) -> str | None:
+        """See :class:`instance.Instance`. What a container was created with, nobody changes."""
+        return None
+
+    def mark(self) -> Mark:
+        """See :class:`instance.Instance`."""
+        return self.error_log.mark()
+
+    def log_since(self, mark: Mark) -> list[str]:
+        """See :class:`instance.Instance`.
+
+        Before nginx has opened its log its words are the container's alone.
+        """
+        told = self.error_log.trouble_since(mark)
+        if told:
+            return told
+        with suppress(EngineError):
+            found = self._container()
+            return trouble(_lines(found, since=int(mark.clock))) if found else []
+        return []
+
+    def alerts_since(self, mark: Mark) -> list[str]:
+        """See :class:`instance.Instance`."""
+        return self.error_log.alerts_since(mark)
+
+    def given_up(self, mark: Mark, before: set[int]) -> bool:
+        """See :class:`instance.Instance`. nginx names its processes by their ids in there."""
+        own = {self._own_ids.get(pid, pid) for pid in before}
+        return self.error_log.given_up(mark, own) or not self.running()
+
+
+def _lines(container: Any, **of: Any) -> list[str]:
+    """Return what a container has said; nothing where it is gone."""
+    with suppress(EngineError), said():
+        return str(container.logs(**of).decode(errors="replace")).splitlines()
+    return []
+
+
+def _own_id(pid: int) -> int:
+    """Return the process id that a process of a container has for itself.
+
+    Source: NSpid in proc(5).
+    """
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return pid
+    told = [line.split()[-1] for line in text.splitlines() if line.startswith("NSpid:")]
+    return int(told[0]) if told else pid
+
+
+def _has_drained(container: Any) -> bool:
+    return _DRAINS in str(container.name) and container.status in ("exited", "created", "dead")
+
+
+def _has_ipv6() -> bool:
+    return Path("/proc/net/if_inet6").exists()
