@@ -119,11 +119,14 @@ class Expectation:
     :ivar methods: gRPC methods whose fallback is forced: at least one in each location, and each
         that a snippet may give a location of its own.
     :ivar secrets: paths of the files that no diff may show.
+    :ivar connections: fresh connections to each listener that must tell the generation. One will
+        do where a socket is nginx's alone; where it is shared, the kernel chooses who takes each.
     """
 
     listeners: tuple[Listener, ...]
     methods: tuple[str, ...]
     secrets: tuple[str, ...] = ()
+    connections: int = 1
 
     def to_json(self) -> bytes:
         """Return the content of the generation's proof.json."""
@@ -140,6 +143,7 @@ class Expectation:
             tuple(Listener.from_data(item) for item in _list(data["listeners"])),
             tuple(_text(method) for method in _list(data["methods"])),
             tuple(_text(path) for path in _list(data["secrets"])),
+            _positive(data.get("connections", 1)),
         )
 
     def clashes(self, before: Expectation) -> list[str]:
@@ -164,6 +168,12 @@ def _list(value: Any) -> list[Any]:
     # A text would be read as its letters.
     if not isinstance(value, list):
         raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _positive(value: Any) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise TypeError(f"{value!r} is no number of connections")
     return value
 
 

@@ -192,6 +192,10 @@ class Prover:
                     self._force_fallback(connection, row, expectation.methods)
                 if expectation and not row.fault:
                     self._demand_refusals(connection, row, listener.refusals)
+            for _again in range(expectation.connections - 1 if expectation else 0):
+                if not row.fault:
+                    with self._dial(listener.endpoint, timeout or self._timeout) as connection:
+                        self._ask_generation(connection, row, generation)
         except CallError as error:
             row.fault = str(error)
         row.duration_ms = round(row.duration_ms, 3)

@@ -115,6 +115,12 @@ options:
     type: list
     elements: str
     required: true
+  connections:
+    description:
+      - Number of fresh connections to each listener that must tell the generation. Give many where
+        the ports are shared (C(reuseport)), since the kernel then chooses who takes a connection.
+    type: int
+    default: 1
 extends_documentation_fragment:
   - skywalking.oap_proxy.nginx_instance
   - skywalking.oap_proxy.nginx_instance.change
@@ -334,6 +340,7 @@ ARGUMENTS: dict[str, Any] = {
         },
     },
     "methods": {"type": "list", "elements": "str", "required": True},
+    "connections": {"type": "int", "default": 1},
     "allow_restart": {"type": "bool", "default": False},
     "keep": {"type": "int", "default": 5},
     "proof_timeout": {"type": "float", "default": 20},
@@ -364,9 +371,12 @@ def expectation_from(options: dict[str, Any], files: list[File]) -> Expectation:
         raise GenerationError(
             "listeners and methods: give at least one of each, else nothing is proven."
         )
+    if options["connections"] < 1:
+        raise GenerationError(f"connections: {options['connections']} is none; give 1 at least.")
     return Expectation(
         tuple(listener_from(item, files) for item in options["listeners"]),
         tuple(options["methods"]),
+        connections=options["connections"],
     )
 
 
