@@ -119,14 +119,22 @@ class Expectation:
     :ivar methods: gRPC methods whose fallback is forced: at least one in each location, and each
         that a snippet may give a location of its own.
     :ivar secrets: paths of the files that no diff may show.
-    :ivar connections: fresh connections to each listener that must tell the generation. One will
-        do where a socket is nginx's alone; where it is shared, the kernel chooses who takes each.
+    :ivar shared: others may open the same ports beside (``reuseport``).
     """
 
     listeners: tuple[Listener, ...]
     methods: tuple[str, ...]
     secrets: tuple[str, ...] = ()
-    connections: int = 1
+    shared: bool = False
+
+    @property
+    def connections(self) -> int:
+        """Fresh connections to each listener that must tell the generation.
+
+        Where a port is shared the kernel chooses who takes each one: of two, a stranger would be
+        missed once in four thousand million proofs.
+        """
+        return 32 if self.shared else 1
 
     def to_json(self) -> bytes:
         """Return the content of the generation's proof.json."""
@@ -143,7 +151,7 @@ class Expectation:
             tuple(Listener.from_data(item) for item in _list(data["listeners"])),
             tuple(_text(method) for method in _list(data["methods"])),
             tuple(_text(path) for path in _list(data["secrets"])),
-            _positive(data.get("connections", 1)),
+            data.get("shared") is True,
         )
 
     def clashes(self, before: Expectation) -> list[str]:
@@ -151,8 +159,10 @@ class Expectation:
 
         A wildcard socket and one for a single address of the same port exclude each
         other, and nginx opens the new sockets before it closes the old: only a restart
-        takes such a change.
+        takes such a change. Shared ones do not.
         """
+        if self.shared and before.shared:
+            return []
         old, new = _sockets(before.listeners), _sockets(self.listeners)
         return sorted(
             listener.name
@@ -168,12 +178,6 @@ def _list(value: Any) -> list[Any]:
     # A text would be read as its letters.
     if not isinstance(value, list):
         raise TypeError(f"{value!r} is no list")
-    return value
-
-
-def _positive(value: Any) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise TypeError(f"{value!r} is no number of connections")
     return value
 
 

@@ -115,12 +115,12 @@ options:
     type: list
     elements: str
     required: true
-  connections:
+  shared_ports:
     description:
-      - Number of fresh connections to each listener that must tell the generation. Give many where
-        the ports are shared (C(reuseport)), since the kernel then chooses who takes a connection.
-    type: int
-    default: 1
+      - Whether others may open the same ports beside (C(reuseport)). The kernel then chooses who
+        takes a connection, so that many fresh ones to each listener must tell the generation.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - skywalking.oap_proxy.nginx_instance
   - skywalking.oap_proxy.nginx_instance.change
@@ -340,7 +340,7 @@ ARGUMENTS: dict[str, Any] = {
         },
     },
     "methods": {"type": "list", "elements": "str", "required": True},
-    "connections": {"type": "int", "default": 1},
+    "shared_ports": {"type": "bool", "default": False},
     "allow_restart": {"type": "bool", "default": False},
     "keep": {"type": "int", "default": 5},
     "proof_timeout": {"type": "float", "default": 20},
@@ -371,12 +371,10 @@ def expectation_from(options: dict[str, Any], files: list[File]) -> Expectation:
         raise GenerationError(
             "listeners and methods: give at least one of each, else nothing is proven."
         )
-    if options["connections"] < 1:
-        raise GenerationError(f"connections: {options['connections']} is none; give 1 at least.")
     return Expectation(
         tuple(listener_from(item, files) for item in options["listeners"]),
         tuple(options["methods"]),
-        connections=options["connections"],
+        shared=options["shared_ports"],
     )
 
 
