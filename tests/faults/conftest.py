@@ -10,7 +10,7 @@ from docker.models.containers import Container
 
 from tests.faults import playbook, secrets
 from tests.faults.machine import Machine
-from tests.faults.site import EVERY, HOSTS, USUAL, Site
+from tests.faults.site import CONTAINER, EVERY, HOSTS, USUAL, Site
 from tests.faults.table import GROUPS, Story, Table
 from tests.hosts import engine, images, lab
 from tests.hosts.spec import PREFIX, Host, Lab, lab_named
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the table."""
     config.stash[TABLE] = Table()
-    config.addinivalue_line("markers", "nginx(*versions): a row of the table, on these nginx")
+    config.addinivalue_line("markers", "nginx(*versions, container): a row of the table, on these")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,7 +45,9 @@ def versions_of(item: pytest.Item) -> tuple[str, ...]:
     row = item.get_closest_marker("nginx")
     if row is None:
         return (USUAL,)
-    return EVERY if item.config.getoption("every_nginx") else row.args
+    if not item.config.getoption("every_nginx"):
+        return row.args
+    return (*EVERY, CONTAINER) if row.kwargs.get("container") else EVERY
 
 
 def pytest_terminal_summary(
@@ -152,8 +154,10 @@ def converged(
             "env", "DEBIAN_FRONTEND=noninteractive",
             "apt-get", "install", "--yes", "--no-install-recommends", "nginx",
         )  # fmt: skip
-        assert f"nginx/{nginx}." in machine.run("nginx", "-v")
         site = Site(hosts, host, nginx, machine, tmp_path_factory.mktemp("inventories"))
+        assert f"nginx/{site.version}." in machine.run("nginx", "-v")
+        if nginx == CONTAINER:
+            engine_installed(site)
         site.thorough = bool(pytestconfig.getoption("every_nginx"))
         site.own_nginx = site.own_nginx_pid()
         assert site.own_nginx > 0
@@ -162,6 +166,16 @@ def converged(
         return site
 
     return site_with
+
+
+def engine_installed(site: Site) -> None:
+    """Have site.yml install the engine, which has no image yet, then put one there."""
+    site.image = images.nginx()
+    failure = site.play().failure()
+    for part in (f"the nginx of {site.image} cannot be a gRPC proxy", "no such image"):
+        assert part in failure.message, failure.message
+    assert site.machine.status("systemctl", "is-active", "docker") == 0
+    lab.load(site.machine.container, site.image)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from tests.faults.site import (
     CONFIGURE,
     MODULE,
     TWICE,
-    UNIT,
     USUAL,
     Site,
     none_lost,
@@ -134,7 +133,7 @@ def _play(proxy: Site, fault: Fault, settings: Variables, playbook: str = CONFIG
 @contextmanager
 def _present(proxy: Site, fault: Fault) -> Iterator[None]:
     machine = proxy.machine
-    master = f"MASTER={machine.pid(UNIT)}"
+    master = f"MASTER={proxy.master}"
     holders = [proxy.hold(port) for port in fault.holds]
     machine.run("sh", "-euc", fault.cause)
     machine.run("env", master, "sh", "-euc", fault.to_master)

@@ -17,15 +17,24 @@ from tests.faults.secrets import TLS_LISTENER, planted
 from tests.hosts import lab
 from tests.hosts.spec import Host, Lab
 
+# nginx 1.22 once more, as a container.
+CONTAINER = "1.22 (container)"
 # The proxy host for each nginx, by the version that its distribution ships.
-HOSTS = {"1.18": "bullseye", "1.22": "proxy1", "1.26": "trixie", "1.30": "sid"}
+HOSTS = {
+    "1.18": "bullseye",
+    "1.22": "proxy1",
+    "1.26": "trixie",
+    "1.30": "sid",
+    CONTAINER: "docker",
+}
 USUAL = "1.22"
-EVERY = tuple(HOSTS)
+EVERY = tuple(version for version in HOSTS if version != CONTAINER)
 
 PORT = 11800
 UNIT = "oap-proxy"
 SITE = "site.yml"
 VERIFY = "playbooks/verify.yml"
+ROLLBACK = "playbooks/rollback.yml"
 UNINSTALL = "playbooks/uninstall.yml"
 CONFIGURE = "tests/faults/configure.yml"
 TWICE = "tests/faults/configure_twice.yml"
@@ -38,6 +47,13 @@ SETTINGS: Variables = {
     "grpc_proxy_proof_timeout": 4,
     "grpc_proxy_reload_command": True,
     "grpc_proxy_keep_generations": 50,
+}
+IN_CONTAINER: Variables = {
+    "grpc_proxy_install": "container",
+    "grpc_proxy_container_pull": "never",
+    # Where a snippet of the tests has its files.
+    "grpc_proxy_container_mounts": ["/etc/oap-users"],
+    "grpc_proxy_reload_command": False,
 }
 RELOAD = f"/usr/local/sbin/{UNIT}-reload"
 MIN_CALLS = 10
@@ -52,6 +68,8 @@ class Site:
     nginx: str
     machine: Machine
     directory: Path
+    image: str = ""
+    """The image of nginx, where it is a container."""
     thorough: bool = False
     """Whether all is asked for, however long it takes."""
     usual: str = ""
@@ -68,6 +86,26 @@ class Site:
     def address(self) -> str:
         """The address of the host."""
         return self.host.address
+
+    @property
+    def version(self) -> str:
+        """The version of nginx."""
+        return self.nginx.partition(" ")[0]
+
+    @property
+    def master(self) -> int:
+        """The process id of the master process, 0 when it does not run."""
+        if not self.image:
+            return self.machine.pid(UNIT)
+        return int(self.machine.run("docker", "inspect", "--format={{.State.Pid}}", UNIT))
+
+    @property
+    def _settings(self) -> Variables:
+        """What is asked for in every run."""
+        settings = {**SETTINGS, **planted().settings}
+        if not self.image:
+            return settings
+        return {**settings, **IN_CONTAINER, "grpc_proxy_container_image": self.image}
 
     def play(
         self,
@@ -94,8 +132,7 @@ class Site:
             self.directory / f"{next(self._runs)}.yml",
             {
                 name: {
-                    **SETTINGS,
-                    **planted().settings,
+                    **self._settings,
                     **settings,
                     "ansible_host": self.machine.name,
                 }
@@ -124,8 +161,8 @@ class Site:
 
     def workers(self) -> set[int]:
         """Return the worker processes, those that drain too."""
-        master = str(self.machine.pid(UNIT))
-        return set(map(int, self.machine.run("pgrep", "--parent", master).split()))
+        found = self.machine.run("pgrep", "--parent", str(self.master))
+        return set(map(int, found.split()))
 
     def expectation(self) -> dict[str, Any]:
         """Return what the generation on disk says that it must answer, and where."""
@@ -168,6 +205,9 @@ class Site:
 
     def _bring(self, generation: str) -> bool:
         """Have a generation live that is on disk, and tell whether that went well."""
+        if self.image:
+            settings = {"grpc_proxy_generation": generation}
+            return self.play(settings, playbook=ROLLBACK).code == 0
         return self.machine.status(RELOAD, "--generation", generation) == 0
 
     def have_usual(self) -> str:

@@ -11,7 +11,7 @@ from tests.faults.table import Story
 from tests.hosts import lab
 from tests.hosts.pki import DAYS
 
-pytestmark = pytest.mark.nginx(USUAL)
+pytestmark = pytest.mark.nginx(USUAL, container=True)
 # Files of the user's own on the host.
 USERS = "/etc/oap-users"
 LIMITS = f"{USERS}/limits.conf"
@@ -71,7 +71,7 @@ FAULTS = [
     ),
     Fault(
         "directive that this nginx does not know",
-        lambda proxy: snippet(UNKNOWN[proxy.nginx]),
+        lambda proxy: snippet(UNKNOWN[proxy.version]),
         "rejected",
         ("unknown directive", "server.d/90-snippet.conf:1"),
         log="unknown directive",

@@ -9,6 +9,7 @@ from tests.faults.fault import GREEN, Fault, undergo
 from tests.faults.secrets import NAME, planted
 from tests.faults.site import (
     CONFIGURE,
+    CONTAINER,
     EVERY,
     GENERATION,
     MODULE,
@@ -21,7 +22,7 @@ from tests.faults.site import (
 )
 from tests.faults.table import Story
 
-pytestmark = pytest.mark.nginx(*EVERY)
+pytestmark = pytest.mark.nginx(*EVERY, CONTAINER, container=True)
 TAKEN, FREE = 11801, 11802
 # Of nobody: reserved for documentation.
 ELSEWHERE = "203.0.113.9"

@@ -44,6 +44,14 @@ RUN apt-get update \\
  && rm -rf /var/lib/apt/lists/*
 """
 
+NGINX_DOCKERFILE = """\
+ARG BASE
+FROM ${BASE}
+RUN apt-get update \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light \\
+ && rm -rf /var/lib/apt/lists/*
+"""
+
 
 def debian(suite: str) -> str:
     """Return the tag of a systemd host of that suite, built where it is not there yet."""
@@ -83,12 +91,27 @@ def oap() -> str:
     return tag
 
 
+def nginx() -> str:
+    """Return the tag of an image of nginx as Debian 12 has it, which no registry has to offer."""
+    base = debian("bookworm")
+    tag = _tag("nginx", base, NGINX_DOCKERFILE)
+    with _build_lock("nginx"):
+        if not _exists(tag):
+            _build(tag, {}, NGINX_DOCKERFILE, {"BASE": base})
+            say(f"image {tag}: built")
+    return tag
+
+
 def main() -> int:
     """Build the images of all laboratories."""
     try:
         suites = {host.suite for lab in labs().values() for host in lab.hosts}
         with ThreadPoolExecutor(max_workers=2) as pool:
-            built = [pool.submit(oap), *(pool.submit(debian, suite) for suite in sorted(suites))]
+            built = [
+                pool.submit(oap),
+                pool.submit(nginx),
+                *(pool.submit(debian, suite) for suite in sorted(suites)),
+            ]
         for future in built:
             future.result()
     except LabError as error:

@@ -110,6 +110,17 @@ def put(container: Container, files: Mapping[str, str], mode: int = 0o600) -> No
             raise LabError(f"{container.name} does not take {', '.join(files)}")
 
 
+def load(container: Container, tag: str) -> None:
+    """Put an image of this machine's engine into the engine of a host."""
+    with subprocess.Popen(["docker", "save", tag], stdout=subprocess.PIPE) as saved:
+        done = subprocess.run(
+            ["docker", "exec", "-i", str(container.name), "docker", "load", "--quiet"],
+            stdin=saved.stdout, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if saved.returncode or done.returncode:
+        raise LabError(f"{container.name} does not take the image {tag}: {done.stderr.strip()}")
+
+
 def wait(container: Container, host: Host, seconds: float = BOOT_SECONDS) -> None:
     """Wait until a host works; where it does not, say why and show its last lines."""
     end = time.monotonic() + seconds

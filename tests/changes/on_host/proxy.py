@@ -26,7 +26,10 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation im
     identity,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+    Instance,
+    from_options,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Dial, Prover
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
     Inconclusive,
@@ -34,7 +37,6 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal imp
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import (
     Run,
-    SystemdInstance,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction import (
     Settings,
@@ -193,7 +195,7 @@ class Proxy:
         """Return the worker processes that accept connections."""
         return self.instance().workers()
 
-    def instance(self, command: Run | None = None) -> SystemdInstance:
+    def instance(self, command: Run | None = None) -> Instance:
         """Return its unit as the module sees it."""
         options = {"kind": "systemd", "name": self.name, "binary": NGINX}
         return from_options({**options, "error_log": None, "runtime": None}, command or run)

@@ -63,7 +63,9 @@ def instance(tmp_path: Path, commands: Commands) -> SystemdInstance:
         "binary": "/opt/nginx",
         "error_log": str(tmp_path / "error.log"),
     }
-    return from_options(options, commands)
+    made = from_options(options, commands)
+    assert isinstance(made, SystemdInstance)
+    return made
 
 
 def write(instance: SystemdInstance, *lines: str) -> None:
