@@ -45,7 +45,7 @@ def versions_of(item: pytest.Item) -> tuple[str, ...]:
     row = item.get_closest_marker("nginx")
     if row is None:
         return (USUAL,)
-    if not item.config.getoption("every_nginx"):
+    if not item.config.getoption("every_nginx") or row.args == (CONTAINER,):
         return row.args
     return (*EVERY, CONTAINER) if row.kwargs.get("container") else EVERY
 

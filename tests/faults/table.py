@@ -21,6 +21,7 @@ GROUPS = {
     "configuration": "The configuration is wrong",
     "rehearsal": "The configuration is wrong, and --check sees it",
     "reload": "nginx does not take it",
+    "container": "Something of the container is wrong",
     "around": "Something around it is wrong",
     "power": "The power fails",
     "bad_input": "The inventory is wrong",

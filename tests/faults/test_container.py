@@ -1,0 +1,275 @@
+"""What can be wrong with a container and its engine, beside what can be wrong with any nginx."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.around import CHANGE, Disturbance, heals
+from tests.faults.site import (
+    CONFIGURE,
+    CONTAINER,
+    GENERATION,
+    MODULE,
+    PORT,
+    ROOT,
+    SITE,
+    UNIT,
+    VERIFY,
+    Site,
+    none_lost,
+    refused,
+    steady,
+)
+from tests.faults.table import Story
+from tests.hosts import images, lab
+
+pytestmark = pytest.mark.nginx(CONTAINER)
+NEXT = f"{UNIT}-next"
+ENGINE_SECONDS = 30.0
+# It says of itself what it is, tests what it is given, and does not serve.
+BROKEN = """\
+FROM {image}
+RUN mv /usr/sbin/nginx /usr/sbin/nginx-real && printf '%s\\n' '#!/bin/sh' \
+ 'case " $* " in *" -V "*|*" -t "*) exec /usr/sbin/nginx-real "$@";; esac' \
+ 'echo "nginx: [emerg] this one does not serve" >&2; exit 1' > /usr/sbin/nginx \
+ && chmod 755 /usr/sbin/nginx
+"""
+NOT_NGINX = "FROM {image}\nRUN rm /usr/sbin/nginx\n"
+
+
+def docker(proxy: Site, *arguments: str) -> str:
+    """Run a command of docker on the host."""
+    return proxy.machine.run("docker", *arguments)
+
+
+def built(proxy: Site, tag: str, dockerfile: str) -> str:
+    """Have an image made from the usual one on the host; return its name."""
+    text = dockerfile.format(image=proxy.image)
+    proxy.machine.write("/root/Dockerfile", text)
+    proxy.machine.run("sh", "-c", f"docker build --quiet --tag {tag} - < /root/Dockerfile")
+    return tag
+
+
+def containers(proxy: Site) -> dict[str, str]:
+    """Return state and name of each container on the host."""
+    lines = docker(proxy, "ps", "--all", "--format={{.Names}} {{.State}}").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def image_of(proxy: Site) -> str:
+    """Return the name of the image of the container that serves."""
+    return docker(proxy, "inspect", "--format={{.Config.Image}}", UNIT)
+
+
+@pytest.fixture
+def other_image(proxy: Site) -> str:
+    """Return another image with the same nginx."""
+    return built(proxy, "oap-proxy-lab/other:1", "FROM {image}\nLABEL other=1\n")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Disturbance("container stopped", f"docker stop {UNIT}", "started", ("does not run",)),
+        Disturbance("container killed", f"docker kill {UNIT}", "started", ("does not run",)),
+        Disturbance(
+            "what is on disk cannot start, the engine tries again and again",
+            f"echo nonsense > {ROOT}/current/nginx.conf\n"
+            f"docker kill --signal=TERM {UNIT}\nsleep 2\n",
+            "started",
+            ("was edited since it was sealed (nginx.conf)",),
+        ),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_heals(proxy: Site, story: Story, fault: Disturbance) -> None:
+    """A run starts it and proves it; the run after changes nothing."""
+    heals(proxy, story, fault)
+
+
+def test_removed(proxy: Site, story: Story) -> None:
+    """A container that is gone is created anew."""
+    proxy.have_usual()
+    docker(proxy, "rm", "--force", UNIT)
+    failure = proxy.play(playbook=VERIFY).failure()
+    assert "proxy1: " in failure.message
+    run = proxy.play()
+    assert run.of_module(MODULE)["action"] == "started"
+    assert run.changed() >= 1
+    proxy.usual = proxy.generation()
+    assert proxy.usual == proxy.current()
+    assert proxy.play().changed() == 0
+    story.tell("container removed", "none: started", "the usual one")
+
+
+def test_paused(proxy: Site, story: Story) -> None:
+    """A container that is paused acts on nothing: told, and untouched."""
+    live = proxy.have_usual()
+    docker(proxy, "pause", UNIT)
+    try:
+        for _time in range(2):
+            failure = proxy.play(CHANGE, playbook=CONFIGURE).failure()
+            refused(
+                failure, "not_live", "is paused", f"docker unpause {UNIT}", "Nothing was changed"
+            )
+    finally:
+        docker(proxy, "unpause", UNIT)
+    assert proxy.generation() == proxy.current() == live
+    story.tell("container paused", "not_live", "nothing, as before")
+    proxy.play(CHANGE, playbook=CONFIGURE).changed()
+    assert proxy.generation() != live
+
+
+def test_engine_stopped(proxy: Site, story: Story) -> None:
+    """Without an engine nothing is done; when it is back, its containers are."""
+    live = proxy.have_usual()
+    before = proxy.machine.listing()
+    proxy.machine.run("systemctl", "stop", "docker.socket", "docker.service")
+    try:
+        failure = proxy.play(CHANGE).failure()
+        for part in ("the docker engine does not answer", "systemctl status docker"):
+            assert part in failure.message, failure.message
+        assert "Nothing was changed" in failure.message
+    finally:
+        proxy.machine.run("systemctl", "start", "docker.service")
+    end = time.monotonic() + ENGINE_SECONDS
+    while proxy.machine.generation(PORT, proxy.address) != live:
+        assert time.monotonic() < end, "the engine did not start the container again"
+        time.sleep(0.1)
+    assert proxy.machine.listing() == before
+    assert proxy.play().changed() == 0
+    story.tell("engine stopped", "preflight", "nothing, as before")
+
+
+def test_image_gone(proxy: Site, story: Story) -> None:
+    """The container serves on; what would be tested with it is not there."""
+    live = proxy.have_usual()
+    absent = {"grpc_proxy_container_image": "oap-proxy-lab/absent:1"}
+    with proxy.load() as load:
+        failure = proxy.play({**CHANGE, **absent}).failure()
+        for part in ("oap-proxy-lab/absent:1 is not on this host", "Nothing was changed"):
+            assert part in failure.message, failure.message
+        pulled = {**absent, "grpc_proxy_container_pull": "missing"}
+        failure = proxy.play({**CHANGE, **pulled}).failure()
+        for part in ("cannot pull oap-proxy-lab/absent:1", "What serves was not touched"):
+            assert part in failure.message, failure.message
+        steady(load)
+    none_lost(load)
+    assert proxy.generation() == proxy.current() == live
+    story.tell("image that is not there, and cannot be pulled", "preflight", "as before", load)
+
+
+def test_image_without_nginx(proxy: Site, story: Story) -> None:
+    """Refused before anything is replaced."""
+    live = proxy.have_usual()
+    image = built(proxy, "oap-proxy-lab/without:1", NOT_NGINX)
+    before = containers(proxy)
+    with proxy.load() as load:
+        failure = proxy.play({"grpc_proxy_container_image": image}).failure()
+        for part in (f"the nginx of {image} cannot be a gRPC proxy", "What serves was not touched"):
+            assert part in failure.message, failure.message
+        steady(load)
+    none_lost(load)
+    assert containers(proxy) == before
+    assert proxy.generation() == live
+    story.tell("image without nginx", "preflight", "as before", load)
+
+
+def test_name_of_another(proxy: Site, story: Story) -> None:
+    """Somebody else's container of that name is never touched."""
+    docker(proxy, "run", "--detach", "--name=stranger", proxy.image, "sleep", "600")
+    try:
+        before = docker(proxy, "inspect", "stranger")
+        for playbook in (SITE, "playbooks/uninstall.yml"):
+            failure = proxy.play({"grpc_proxy_name": "stranger"}, playbook=playbook).failure()
+            for part in ("a container named stranger is there that is not ours", "Nothing was"):
+                assert part in failure.message, failure.message
+        assert docker(proxy, "inspect", "stranger") == before
+    finally:
+        docker(proxy, "rm", "--force", "stranger")
+    story.tell("name of somebody else's container", "preflight", "as before")
+
+
+@pytest.fixture
+def beside(proxy: Site) -> Iterator[None]:
+    """Another nginx of the same user, that shares the port by reuseport."""
+    proxy.machine.write(
+        "/root/beside.conf",
+        "pid /run/beside.pid; error_log /run/beside.log; events {}\n"
+        f"http {{ access_log off; server {{ listen {PORT} reuseport http2; return 200; }} }}\n",
+    )
+    proxy.machine.run("nginx", "-c", "/root/beside.conf")
+    yield
+    proxy.machine.run("sh", "-c", "kill -TERM $(cat /run/beside.pid)")
+
+
+@pytest.mark.usefixtures("beside")
+def test_stranger_on_a_shared_port(proxy: Site, story: Story) -> None:
+    """A shared port lets another program in without a word: its share of connections is noticed."""
+    failure = proxy.play(CHANGE, playbook=CONFIGURE).failure()
+    assert failure.result["reason"] in {"not_live", "unproven", "not_started"}, failure.result
+    assert f"0.0.0.0:{PORT}" in failure.message, failure.message
+    story.tell("another program shares the port", failure.result["reason"], "both")
+
+
+def replaced(proxy: Site, settings: dict[str, object], story: Story, fault: str) -> None:
+    """Hold that a run replaces the container under load, and loses no call."""
+    live, master = proxy.have_usual(), proxy.master
+    told = proxy.play(settings, "--check")
+    assert told.changed() >= 1
+    assert proxy.master == master
+    with proxy.load() as load:
+        steady(load)
+        run = proxy.play(settings)
+        steady(load)
+    assert run.changed() >= 1
+    assert run.of_module(MODULE)["action"] == "upgraded", run.of_module(MODULE)
+    assert proxy.master not in {0, master}
+    assert proxy.generation() == proxy.current() != live
+    none_lost(load)
+    assert proxy.play(settings).changed() == 0
+    assert set(containers(proxy)) == {UNIT} | {
+        name for name, state in containers(proxy).items() if state == "exited"
+    }
+    story.tell(fault, "none: upgraded", "the new one", load)
+    proxy.play().changed()
+    proxy.usual = proxy.generation()
+
+
+def test_another_image(proxy: Site, story: Story, other_image: str) -> None:
+    """The new container takes over from the old one, beside it."""
+    replaced(proxy, {"grpc_proxy_container_image": other_image}, story, "another image")
+    assert image_of(proxy) == proxy.image
+
+
+def test_other_settings(proxy: Site, story: Story) -> None:
+    """What the engine cannot change in a container is taken by a new one, in the same way."""
+    replaced(proxy, {"grpc_proxy_container_memory": "700m"}, story, "other limits of the container")
+
+
+def test_image_that_does_not_serve(proxy: Site, story: Story) -> None:
+    """The one before serves on; the next run, with an image that serves, heals."""
+    live, master = proxy.have_usual(), proxy.master
+    image = built(proxy, "oap-proxy-lab/broken:1", BROKEN)
+    with proxy.load() as load:
+        steady(load)
+        for _time in range(2):
+            failure = proxy.play({"grpc_proxy_container_image": image}).failure()
+            result = refused(failure, "not_started", f"generation {live} is live again")
+            assert result["rolled_back"] is True
+            assert any("this one does not serve" in line for line in result["nginx_log"]), result
+        steady(load)
+    none_lost(load)
+    assert (proxy.master, proxy.generation(), proxy.current()) == (master, live, live)
+    story.tell("another image, which does not serve", "not_started", "as before", load)
+    assert proxy.play().changed() <= 1
+    assert proxy.generation() == live
+    assert GENERATION.fullmatch(live)
+
+
+def test_a_real_other_version(proxy: Site, story: Story) -> None:
+    """From Debian's nginx 1.22 to a real mainline, and back."""
+    image = images.mainline()
+    lab.load(proxy.machine.container, image)
+    replaced(proxy, {"grpc_proxy_container_image": image}, story, "image of another version")
