@@ -47,20 +47,32 @@ class Admission:
         cause = f"nginx refuses the new configuration: {first_cause(words)} Mend what it names."
         raise untouched("rejected", cause, state.live, words.splitlines())
 
-    def restart_needed(self, expectation: Expectation, state: State) -> bool:
-        """Tell whether the change takes a restart, and refuse it when that is not allowed."""
-        serving = self._survey.expectation(state.live) if state.running else None
+    def way(self, expectation: Expectation, state: State) -> str:
+        """Tell how it comes live: started, reloaded, upgraded or restarted.
+
+        A restart that is not allowed is refused.
+        """
+        if not state.running:
+            return "started"
+        serving = self._survey.expectation(state.live)
         clashes = expectation.clashes(serving) if serving else []
-        if clashes and not self._allow_restart:
+        obstacle = self._instance.obstacle() if state.outdated else None
+        if not (clashes or obstacle):
+            return "upgraded" if state.outdated else "reloaded"
+        if self._allow_restart:
+            return "restarted"
+        if clashes:
             cause = (
                 f"nginx cannot open {', '.join(clashes)} by a reload: the running configuration "
-                "holds the same port as a wildcard or a single address. Set "
-                "grpc_proxy_allow_restart (allow_restart) for one run; a restart cuts the "
-                "streams in flight."
+                "holds the same port as a wildcard or a single address."
             )
-            raise untouched("restart_needed", cause, state.live)
-        replaced = self._allow_restart and state.running and self._instance.outdated()
-        return bool(clashes or replaced)
+        else:
+            cause = f"{state.outdated} It cannot take over while the other one serves: {obstacle}"
+        cause += (
+            " Set grpc_proxy_allow_restart (allow_restart) for one run; a restart cuts the "
+            "streams in flight."
+        )
+        raise untouched("restart_needed", cause, state.live)
 
     def refuse_stopped(self, state: State) -> None:
         """Refuse what the instance could not act on."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation import Expectation
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.following import Follower
@@ -43,10 +45,11 @@ class Changeover:
         self._follower = follower
         self._allow_restart = allow_restart
 
-    def bring_live(
-        self, state: State, expectation: Expectation, mark: Mark, restart: bool
-    ) -> Attempt:
-        """Swap, start or reload, and wait for the proof; never raises."""
+    def bring_live(self, state: State, expectation: Expectation, mark: Mark, way: str) -> Attempt:
+        """Swap, give the command, and wait for the proof; never raises.
+
+        :param way: how it comes live; see :meth:`Admission.way`.
+        """
         accepting = self._instance.workers() if state.running else set()
         try:
             if state.disk != state.wanted:
@@ -56,19 +59,27 @@ class Changeover:
                 words=f"cannot swap {self._tree.current_link}: {error}. Make room or mend the "
                 "permissions, then run again."
             )
-        if not state.running:
-            return self._follower.follow("started", state.wanted, expectation, mark, set())
-        if restart:
-            return self._follower.follow("restarted", state.wanted, expectation, mark, accepting)
+        if way in ("started", "restarted"):
+            return self._follower.follow(way, state.wanted, expectation, mark, accepting)
         serving = self._survey.expectation(state.live)
         ours = [listener.name for listener in serving.listeners] if serving else []
-        attempt = self._follower.follow(
-            "reloaded", state.wanted, expectation, mark, accepting, ours
-        )
+        attempt = self._follower.follow(way, state.wanted, expectation, mark, accepting, ours)
+        if way == "upgraded":
+            return self._completed(state, expectation, mark, attempt)
         if self._allow_restart and only_a_restart(self._instance.log_since(mark)):
             again = self._instance.mark()
             return self._follower.follow("restarted", state.wanted, expectation, again, accepting)
         return attempt
+
+    def _completed(
+        self, state: State, expectation: Expectation, mark: Mark, attempt: Attempt
+    ) -> Attempt:
+        """End what served before a handover that is proven, and prove what is left."""
+        if not attempt.proven:
+            return replace(attempt, beside=True)
+        self._instance.complete()
+        alone = Attempt("upgraded", done=True, accepting=attempt.accepting)
+        return self._follower.watch(alone, state.wanted, expectation, mark)
 
     def roll_back(
         self, state: State, attempt: Attempt, mark: Mark, fresh: bool
@@ -99,6 +110,27 @@ class Changeover:
 
     def _go_back(self, state: State, attempt: Attempt) -> bool:
         """Put the generation before back; return whether it is where it was."""
+        return (attempt.beside and self._taken_back(state)) or self._put_back(state, attempt)
+
+    def _taken_back(self, state: State) -> bool:
+        """Have what served before a handover go on; return whether that is what was proven."""
+        before = state.before
+        started = self._instance.workers()
+        try:
+            if before and self._tree.current() != before:
+                self._tree.swap(before)
+        finally:
+            self._instance.take_back()
+        expectation = self._survey.expectation(before)
+        # What it had read is what was live, which a run that was killed may have left unproven.
+        if before is None or before != state.live or expectation is None:
+            return False
+        started -= self._instance.workers()
+        again = Attempt("upgraded", done=True, accepting=started)
+        return self._follower.watch(again, before, expectation, self._instance.mark()).proven
+
+    def _put_back(self, state: State, attempt: Attempt) -> bool:
+        """Have what runs take the generation before, where it is not live by itself."""
         if state.before in (None, state.wanted):
             if not state.running:
                 self._instance.stop()

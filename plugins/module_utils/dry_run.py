@@ -61,7 +61,7 @@ class DryRun:
         holds = self._survey.holds(state)
         serving = expectation if holds else self._survey.expectation(state.live)
         rows = self._prover.prove(state.live, serving) if state.live and serving else []
-        if holds and proof_holds(rows) and self._survey.proven(state):
+        if holds and proof_holds(rows) and self._survey.settled(state):
             return Outcome(False, state, proof=rows, alerts=self._instance.troubles())
         outcome = Outcome(True, state, proof=rows if holds else [])
         outcome.drift = self._survey.drift(state, rows, files)
@@ -69,7 +69,7 @@ class DryRun:
         with tempfile.TemporaryDirectory(prefix="oap-proxy-check-") as place:
             write(Path(place), files)
             self._admission.test(Path(place), state)
-            self._admission.restart_needed(expectation, state)
+            self._admission.way(expectation, state)
             self._admission.refuse_stopped(state)
             outcome.rehearsal = self._admission.rehearse(Path(place), state, expectation)
         return outcome
@@ -86,10 +86,10 @@ class DryRun:
         rows = self._prover.prove(state.live, serving) if state.live and serving else []
         place = self._tree.path(state.wanted)
         self._admission.test(place, state)
-        self._admission.restart_needed(expectation, state)
+        self._admission.way(expectation, state)
         self._admission.refuse_stopped(state)
-        unproven = not proof_holds(rows) or not self._survey.proven(state)
-        changed = name == CURRENT or not holds or unproven
+        unsettled = not proof_holds(rows) or not self._survey.settled(state)
+        changed = name == CURRENT or not holds or unsettled
         outcome = Outcome(changed, state, proof=rows)
         outcome.drift = self._survey.drift(state, rows)
         outcome.diff = difference(

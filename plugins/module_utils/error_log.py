@@ -13,8 +13,8 @@ from pathlib import Path
 
 _TIMESTAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _SEVERE = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
-# What the proof's own calls make nginx log.
-_FORCED = 'upstream: "grpc://oap_proxy_unavailable"'
+# What the proof's own calls make nginx log, and a new binary that is taken back.
+_OURS = re.compile(r'upstream: "grpc://oap_proxy_unavailable"|new binary process \d+ .* signal 9$')
 _ALERT = re.compile(r"\[(crit|alert|emerg)\]")
 _GIVEN_UP = re.compile(r"still could not bind\(\)|\[emerg\](?!.*bind\(\) to \S+ failed \(98:)")
 # A worker that comes to its end by itself or by a signal; one that was told to stop says less.
@@ -95,7 +95,7 @@ class ErrorLog:
                 text = stream.read().decode(errors="replace")
         except OSError:
             return []
-        return [line for line in text.splitlines() if _FORCED not in line]
+        return [line for line in text.splitlines() if not _OURS.search(line)]
 
 
 def trouble(lines: list[str]) -> list[str]:

@@ -56,7 +56,7 @@ class Follower:
     ) -> Attempt:
         """Give one command and wait.
 
-        :param action: started, reloaded or restarted.
+        :param action: started, reloaded, upgraded or restarted.
         :param generation: id that must be answered.
         :param mark: where the log ended before.
         :param accepting: worker processes of before, which must stop accepting.
@@ -65,14 +65,27 @@ class Follower:
         commands = {
             "started": self._instance.start,
             "reloaded": self._instance.reload,
+            "upgraded": self._instance.hand_over,
             "restarted": self._instance.restart,
         }
         done, words = commands[action]()
         attempt = Attempt(action, done, words, accepting=accepting)
+        return self.watch(attempt, generation, expectation, mark, ours)
+
+    def watch(
+        self,
+        attempt: Attempt,
+        generation: str,
+        expectation: Expectation,
+        mark: Mark,
+        ours: Collection[str] = (),
+    ) -> Attempt:
+        """Wait for what a command was given for; the parameters are those of :meth:`follow`."""
+        accepting = attempt.accepting
         deadline = self._clock() + self._timeout
         look = self._clock() + _LOOK_AT_LOG_S
         pause = 0.005
-        over = not done
+        over = not attempt.done
         worked = bool(accepting)
         while True:
             late = self._clock() >= deadline

@@ -53,7 +53,23 @@ class Instance(Protocol):
         """Return the worker processes that accept connections."""
 
     def outdated(self) -> str | None:
-        """Say when what runs is not the binary that a start would take now."""
+        """Say when what runs is not what a start would take now; names both."""
+
+    def obstacle(self) -> str | None:
+        """Say why what runs cannot be handed over to what a start would take, without a gap."""
+
+    def hand_over(self) -> tuple[bool, str]:
+        """Start what a start would take now beside what serves, and have it take connections.
+
+        Returns success and words. What served before goes on with what it has, and takes nothing
+        new.
+        """
+
+    def complete(self) -> None:
+        """End what served before a handover; its streams drain."""
+
+    def take_back(self) -> None:
+        """End what a handover has started; what served before goes on, with what it had read."""
 
     def stopped(self) -> str | None:
         """Say when the master process cannot act on what it is told."""

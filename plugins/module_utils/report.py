@@ -35,6 +35,15 @@ _MEANINGS = {
     "(24: Too many open files)": "Its master process has too few descriptors: raise LimitNOFILE.",
 }
 
+_NO_BEGINNING = {
+    "started": "nginx did not start",
+    "restarted": "nginx did not start",
+    "upgraded": (
+        "the new nginx does not take over from the one that runs; mend it, or install the one of "
+        "before, then run again"
+    ),
+}
+
 
 @dataclass
 class Outcome:
@@ -153,12 +162,13 @@ def untouched(
 class Attempt:
     """How far a swap came.
 
-    :ivar action: started, reloaded or restarted; none when not even that came about.
+    :ivar action: started, reloaded, upgraded or restarted; none when not even that came about.
     :ivar done: the command for it succeeded.
     :ivar words: what the command said, or why it could not be given.
     :ivar accepting: worker processes that accepted connections before the command.
     :ivar lingering: worker processes of before still accept connections.
     :ivar running: the instance runs, or may come to run again.
+    :ivar beside: what served before is still there beside what was started.
     """
 
     action: str = "none"
@@ -168,6 +178,7 @@ class Attempt:
     lingering: bool = False
     running: bool = True
     accepting: set[int] = field(default_factory=set)
+    beside: bool = False
 
     @property
     def faults(self) -> list[Row]:
@@ -199,8 +210,8 @@ def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
     if wrong:
         return "fallback", f"{wrong[0].fault}. {_remedy(wrong[0])}"
     hint = _hint(attempt, log)
-    if attempt.action in ("started", "restarted") and not (attempt.done and attempt.running):
-        return "not_started", f"nginx did not start: {hint}"
+    if attempt.action in _NO_BEGINNING and not (attempt.done and attempt.running):
+        return "not_started", f"{_NO_BEGINNING[attempt.action]}: {hint}"
     if attempt.action == "reloaded" and only_a_restart(log):
         return "restart_needed", (
             f"nginx takes this change only by a restart: {hint} Set grpc_proxy_allow_restart "

@@ -34,6 +34,7 @@ class State:
     :ivar disk: id that ``current`` points to.
     :ivar live: id that the listeners answer with.
     :ivar before: what to go back to: the last proven generation, else the live, else the disk's.
+    :ivar outdated: what runs is not what a start would take now.
     """
 
     wanted: str
@@ -41,6 +42,7 @@ class State:
     live: str | None
     running: bool
     before: str | None
+    outdated: str | None = None
 
 
 class Survey:
@@ -67,7 +69,8 @@ class Survey:
         live = self.live(expectation)
         known = self._tree.generations()
         before = next((one for one in (proven, live, disk) if one in known), None)
-        return State(wanted, disk, live, running, before)
+        outdated = self._instance.outdated() if running else None
+        return State(wanted, disk, live, running, before, outdated)
 
     def named(self, name: str) -> tuple[State, Expectation]:
         """Find a generation on disk that can be proven.
@@ -135,6 +138,10 @@ class Survey:
         """
         return self._tree.proven() == state.wanted
 
+    def settled(self, state: State) -> bool:
+        """Tell whether nothing is left to do where the proof of what is live holds."""
+        return self.proven(state) and not state.outdated
+
     def drift(self, state: State, rows: Sequence[Row], files: Sequence[File] = ()) -> list[str]:
         """Say where disk, process and listeners differ from one another.
 
@@ -159,6 +166,8 @@ class Survey:
             told.append(f"generation {state.live} is live, while {state.disk} is on disk")
         if self.holds(state) and not self.proven(state):
             told.append(f"generation {state.wanted} is live and not proven: a run was killed")
+        if state.outdated:
+            told.append(state.outdated.rstrip("."))
         return told + [row.fault for row in rows if row.fault]
 
     def _edited(self, state: State, files: Sequence[File]) -> str:

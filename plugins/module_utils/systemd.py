@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
@@ -17,8 +16,10 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log imp
     Mark,
     trouble,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.processes import process
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import transient
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.upgrade import Upgrade
 
 Run = Callable[..., tuple[int, str, str]]
 """AnsibleModule.run_command: returns a command's exit status, standard output and error."""
@@ -26,6 +27,7 @@ Run = Callable[..., tuple[int, str, str]]
 _STOPPED = ("T", "t")
 # Why systemd did not start a unit.
 _REFUSED = re.compile(r"[Cc]ondition check|asserts? failed|Refusing|process exited|Failed at step")
+_VERSION = re.compile(r"nginx/(\S+)")
 # Seconds since boot, host, program, words; as journalctl writes short-monotonic.
 _JOURNAL = re.compile(r"^\[ *(\d+\.\d+)\] \S+ \S+: (.*)$")
 
@@ -46,6 +48,7 @@ class SystemdInstance:
         self.error_log = ErrorLog(Path(error_log))
         self.runtime = Path(runtime)
         self._run = run
+        self._upgrade = Upgrade(self.runtime / "nginx.pid", self._call, self._master)
 
     def _call(self, *command: str) -> tuple[int, str, str]:
         """Run a command; one that cannot be run has failed, and ends nothing half-way."""
@@ -55,7 +58,7 @@ class SystemdInstance:
             return 127, "", f"cannot run {command[0]}: {error.strerror}"
 
     def _properties(self) -> dict[str, str]:
-        wanted = "ActiveState,MainPID,LoadState,DropInPaths"
+        wanted = "ActiveState,MainPID,LoadState,DropInPaths,Type,PIDFile"
         _status, out, _error = self._call("systemctl", "show", "--property", wanted, self.unit)
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
@@ -112,13 +115,13 @@ class SystemdInstance:
 
     def workers(self) -> set[int]:
         """See :class:`instance.Instance`. A worker that drains says so in its process title."""
-        master = self._master()
-        if not master:
-            return set()
-        return {pid for pid, title in _children(master) if "shutting down" not in title}
+        return self._upgrade.workers()
 
     def outdated(self) -> str | None:
-        """See :class:`instance.Instance`."""
+        """See :class:`instance.Instance`.
+
+        Of a script it is not known which binary it starts, as long as the running one is there.
+        """
         master = self._master()
         if not master:
             return None
@@ -128,10 +131,40 @@ class SystemdInstance:
             return None  # it ended in this moment, which others see
         if running == os.path.realpath(self.binary):
             return None
+        if not running.endswith(" (deleted)") and _is_script(self.binary):
+            return None
         return (
-            f"the running {self.unit} is of a binary that was replaced since ({running}): "
-            f"'systemctl restart {self.unit}' takes the new one, and cuts the streams in flight."
+            f"the running {self.unit} is {self._version(f'/proc/{master}/exe')}, of a binary that "
+            f"was replaced since ({running}): {self.binary} is {self._version(self.binary)} now."
         )
+
+    def _version(self, binary: str) -> str:
+        _status, out, error = self._call(binary, "-v")
+        found = _VERSION.search(out + error)
+        return f"nginx {found[1]}" if found else "of no version that it tells"
+
+    def obstacle(self) -> str | None:
+        """See :class:`instance.Instance`. Nobody but its pid file tells systemd who took over."""
+        told = self._properties()
+        pid_file = str(self.runtime / "nginx.pid")
+        if (told.get("Type"), told.get("PIDFile")) != ("forking", pid_file):
+            return (
+                f"systemd would not follow to a new master process: the unit {self.unit} has no "
+                f"Type=forking with PIDFile={pid_file}."
+            )
+        return self._upgrade.obstacle(self.binary)
+
+    def hand_over(self) -> tuple[bool, str]:
+        """See :class:`instance.Instance`."""
+        return self._upgrade.begin()
+
+    def complete(self) -> None:
+        """See :class:`instance.Instance`."""
+        self._upgrade.complete()
+
+    def take_back(self) -> None:
+        """See :class:`instance.Instance`."""
+        self._upgrade.take_back()
 
     def stopped(self) -> str | None:
         """See :class:`instance.Instance`.
@@ -139,7 +172,7 @@ class SystemdInstance:
         A signal other than CONT and KILL waits until it goes on.
         """
         master = self._master()
-        if not master or _process(master).state not in _STOPPED:
+        if not master or process(master).state not in _STOPPED:
             return None
         return (
             f"the master process {master} of {self.unit} is stopped (SIGSTOP) and acts on nothing: "
@@ -193,34 +226,9 @@ class SystemdInstance:
         return self.error_log.given_up(mark, before) or not self.running()
 
 
-@dataclass(frozen=True)
-class _Process:
-    """One line of /proc/PID/stat; source: proc(5)."""
-
-    state: str = ""
-    parent: int = 0
-
-
-def _process(pid: int) -> _Process:
-    """Return what the kernel tells of a process, nothing where it has ended."""
+def _is_script(path: str) -> bool:
     try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        with open(path, "rb") as stream:
+            return stream.read(2) == b"#!"
     except OSError:
-        return _Process()
-    # The name in parentheses may hold anything: the fields after it are counted.
-    state, parent = status.rpartition(")")[2].split()[:2]
-    return _Process(state, int(parent))
-
-
-def _children(parent: int) -> list[tuple[int, str]]:
-    """Return process id and title of each child of a process, from /proc."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or _process(int(entry.name)).parent != parent:
-            continue
-        try:
-            title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue  # the process ended while /proc was read
-        found.append((int(entry.name), title))
-    return found
+        return False

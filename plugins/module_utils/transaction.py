@@ -179,7 +179,7 @@ class Transaction:
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
-            if proof_holds(rows) and self._survey.proven(state):
+            if proof_holds(rows) and self._survey.settled(state):
                 return self._remember(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state)
         outcome.drift = self._survey.drift(state, rows, files)
@@ -200,7 +200,7 @@ class Transaction:
         rows = []
         if self._survey.holds(state):
             rows = self._prover.prove(state.wanted, expectation)
-            if proof_holds(rows) and name != CURRENT and self._survey.proven(state):
+            if proof_holds(rows) and name != CURRENT and self._survey.settled(state):
                 return self._remember(Outcome(False, state, proof=rows))
         outcome = Outcome(True, state)
         outcome.drift = self._survey.drift(state, rows)
@@ -219,7 +219,7 @@ class Transaction:
         try:
             place = self._tree.path(state.wanted)
             self._admission.test(place, state)
-            restart = self._admission.restart_needed(expectation, state)
+            way = self._admission.way(expectation, state)
             outcome.rehearsal = self._admission.rehearse(place, state, expectation)
         except TransactionError:
             if fresh:
@@ -227,7 +227,7 @@ class Transaction:
             raise
         mark = self._instance.mark()
         began = self._clock()
-        attempt = self._changeover.bring_live(state, expectation, mark, restart)
+        attempt = self._changeover.bring_live(state, expectation, mark, way)
         if not attempt.proven:
             raise self._changeover.roll_back(state, attempt, mark, fresh)
         outcome.proven_ms = round((self._clock() - began) * 1000, 3)

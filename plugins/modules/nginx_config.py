@@ -18,6 +18,9 @@ description:
   - Writes a complete tree of nginx configuration as a generation named by a hash of its
     content, has the very binary that will run it test it, swaps it in by rename, starts or
     reloads the instance, and proves on every listener that the new configuration answers.
+  - Where the binary was replaced since the instance was started, the new one takes over the
+    listening sockets while the old one serves, also with an unchanged configuration. The old one
+    ends when the new one is proven, and goes on where it is not.
   - The proof is the id of the generation, told by the running configuration itself on a fresh
     connection, and for each of O(methods) a call that is forced to a dead upstream, which must
     come back as C(UNAVAILABLE) in the one shape that every gRPC client reads so; over TLS the
@@ -172,7 +175,11 @@ live:
   returned: success
   type: str
 action:
-  description: What was done to the instance.
+  description:
+    - What was done to the instance, one of V(none), V(started), V(reloaded), V(upgraded),
+      V(restarted).
+    - V(upgraded) is a handover without a gap from what runs to what a start would take now, such
+      as an nginx binary that was replaced since.
   returned: success
   type: str
   sample: reloaded

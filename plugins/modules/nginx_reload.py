@@ -101,7 +101,11 @@ live:
   returned: success
   type: str
 action:
-  description: What was done to the instance.
+  description:
+    - What was done to the instance, one of V(none), V(started), V(reloaded), V(upgraded),
+      V(restarted).
+    - V(upgraded) is a handover without a gap from what runs to what a start would take now, such
+      as an nginx binary that was replaced since.
   returned: success
   type: str
   sample: reloaded

@@ -26,6 +26,8 @@ GO = (
     "-clients", "20", "-streams", "20", "-unary", "50",
     "-long", str(LONG), "-short", str(SHORT), "-empty",
 )  # fmt: skip
+# The timer of the drain time counts from when the worker was last awake.
+TIMER_SECONDS = 0.1
 # What is on its way has a deadline of ten seconds.
 END_SECONDS = 60
 
@@ -94,6 +96,17 @@ class Clients:
         self.lost = [f"grpcio: {one}" for one in self._load.lost]
         self.lost += [f"grpc-go: {one}" for one in told["words"] or ()]
         self.held += [HeldStream("grpc-go", **one) for one in told["held"] or ()]
+
+    def cut(self, drain_seconds: float) -> list[HeldStream]:
+        """Return the streams that were cut: none but those held for longer than the drain time."""
+        short = [one for one in self.held if one.wanted]
+        assert short
+        assert not [one for one in short if one.status != "OK"]
+        cut = [one for one in self.held if one.status != "OK"]
+        early = [one for one in cut if one.lived < drain_seconds - TIMER_SECONDS]
+        assert not early, f"cut before the drain time was over: {early[:5]}"
+        assert {one.status for one in cut} <= {"UNAVAILABLE"}, cut[:5]
+        return cut
 
     def _hold(self, wanted: float) -> None:
         with grpc.insecure_channel(self.target, options=OPTIONS) as channel:

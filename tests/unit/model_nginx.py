@@ -15,6 +15,7 @@ that a listener shows from a path outside of the tree are read whenever the conf
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +112,8 @@ class Faults:
     :ivar deaf: signals are accepted and lost.
     :ivar lingering: old workers go on accepting, and answer nothing.
     :ivar silent: listeners that accept and answer nothing that is HTTP/2.
+    :ivar upgrade: what is wrong with a new binary that takes over: it "ends", or it does with the
+        configuration what one of its words would do.
     """
 
     taken: set[int] = field(default_factory=set)
@@ -118,6 +121,7 @@ class Faults:
     deaf: bool = False
     lingering: bool = False
     silent: bool = False
+    upgrade: str = ""
 
 
 @dataclass
@@ -145,10 +149,12 @@ class ModelNginx:
         self.reload_delay = 0.0
         self.start_delay = 0.0
         self.replaced: str | None = None
+        self.in_the_way: str | None = None
         self.has_stage = False
         """Whether a configuration can be rehearsed here."""
         self._pending: tuple[float, Loaded] | None = None
         self._window: Window | None = None
+        self._first: Loaded | None = None
         self._deaf_until = 0.0
         self._connections = 0
         self._listeners: dict[str, tuple[Listener, ...]] = {}
@@ -252,31 +258,39 @@ class ModelNginx:
         self._advance()
         if self.live is None:
             return False, "the unit is not active"
-        if self.faults.stopped_master or self.faults.deaf:
+        if self._first:
+            # The first of two masters lets workers of what it had read serve again.
+            self._window = Window(math.inf, self._first)
+        elif self.faults.stopped_master or self.faults.deaf:
             self._owed = self._owed or self.faults.stopped_master
-            return True, ""
+        else:
+            self._reload()
+        return True, ""
+
+    def _reload(self) -> None:
+        """Act on what it was told."""
+        assert self.live
         wanted = self._read()
         if wanted is None or "unstartable" in wanted.words:
             self.log.append("[emerg] 7#7: the configuration cannot be used")
-            return True, ""
+            return
         keys = _key(self.live), _key(wanted)
         if None not in keys and keys[0] != keys[1]:
             self.log.append(
                 f'[emerg] 7#7: limit_req "oap" uses the "${keys[1]}" key '
                 f'while previously it used the "${keys[0]}" key'
             )
-            return True, ""
+            return
         blocked = self._blocked(wanted)
         if blocked:
             place = f"bind() to {blocked} failed (98: Address already in use)"
             self.log.append(f"[emerg] 7#7: {place}")
             self._giving_up = self.now + GIVES_UP_S
-            return True, ""
+            return
         # The master sleeps through the window: what it is told meanwhile, it does after it.
         free = self._window.until if self._window else self.now
         self._pending = (free + self.reload_delay, wanted)
         self._advance()
-        return True, ""
 
     def workers(self) -> set[int]:
         """See Instance."""
@@ -286,6 +300,53 @@ class ModelNginx:
     def outdated(self) -> str | None:
         """See Instance."""
         return self.replaced if self.live else None
+
+    def obstacle(self) -> str | None:
+        """See Instance."""
+        return self.in_the_way
+
+    def hand_over(self) -> tuple[bool, str]:
+        """See Instance. A second master reads what is on disk; the first one keeps what it has."""
+        self._note("hand over")
+        self._taken_back()
+        self._advance()
+        wanted = self._read()
+        if self.live is None or self.faults.deaf or self.faults.upgrade == "ends":
+            return False, "it ended at once."
+        if wanted is None or "unstartable" in wanted.words:
+            self.log.append("[emerg] 8#8: it cannot start")
+            return False, "it ended at once."
+        blocked = self._blocked(wanted)
+        if blocked:
+            self.sleep(GIVES_UP_S)
+            place = f"bind() to {blocked} failed (98: Address already in use)"
+            self.log += [f"[emerg] 8#8: {place}", "[emerg] 8#8: still could not bind()"]
+            return False, "it ended at once."
+        self._first = self.live
+        self._pending = None
+        self._window = None
+        self.live = replace(wanted, words=f"{wanted.words} {self.faults.upgrade}")
+        self._old_workers = self._workers if self.faults.lingering else set()
+        self._spawn()
+        return True, ""
+
+    def complete(self) -> None:
+        """See Instance."""
+        self._note("complete")
+        if self._first:
+            self._first = None
+            self.replaced = None
+
+    def take_back(self) -> None:
+        """See Instance."""
+        self._note("take back")
+        self._taken_back()
+
+    def _taken_back(self) -> None:
+        if self._first:
+            self.live, self._first, self._window = self._first, None, None
+            self._old_workers = set()
+            self._spawn()
 
     def troubles(self) -> list[str]:
         """See Instance."""
@@ -423,6 +484,7 @@ class ModelNginx:
         self._giving_up = None
         self._owed = False
         self._window = None
+        self._first = None
         self._old_workers = set()
 
     def continued(self) -> None:

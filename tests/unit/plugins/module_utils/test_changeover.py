@@ -83,10 +83,10 @@ class Host(ModelNginx):
         survey = Survey(self.tree, self, self.listeners)
         return Changeover(self.tree, self, survey, self, allow_restart)  # type: ignore[arg-type]
 
-    def bring(self, restart: bool = False, allow: bool = False, **found: Any) -> Attempt:
+    def bring(self, way: str = "reloaded", allow: bool = False, **found: Any) -> Attempt:
         """Bring NEW live."""
         state = self.state(**found)
-        return self.changeover(allow).bring_live(state, PLAIN, self.mark(), restart)
+        return self.changeover(allow).bring_live(state, PLAIN, self.mark(), way)
 
     def back(self, attempt: Attempt = FAILED, fresh: bool = True, **found: Any) -> TransactionError:
         """Go back from NEW, which is on disk."""
@@ -167,10 +167,9 @@ def test_a_reload(host: Host) -> None:
     assert host.disks == [("workers", OLD), ("reloaded", NEW)]
 
 
-@pytest.mark.parametrize("restart", [False, True])
-def test_a_start(host: Host, restart: bool) -> None:
-    """What does not run is started, whatever else is wished; nobody of before is waited for."""
-    assert host.bring(restart=restart, running=False).action == "started"
+def test_a_start(host: Host) -> None:
+    """Where nothing runs, nobody of before is waited for."""
+    assert host.bring("started", running=False).action == "started"
     assert host.given == [("started", NEW, PLAIN, 0, set(), ())]
     assert host.disks == [("started", NEW)]
 
@@ -179,7 +178,7 @@ def test_a_start(host: Host, restart: bool) -> None:
 def test_a_restart(host: Host, allow: bool) -> None:
     """It is told once, also where its log reads like a refused reload."""
     host.says = [ZONE]
-    assert host.bring(restart=True, allow=allow).action == "restarted"
+    assert host.bring("restarted", allow=allow).action == "restarted"
     assert host.given == [("restarted", NEW, PLAIN, 0, BEFORE, ())]
 
 
@@ -198,11 +197,11 @@ def test_listeners_of_nobody_are_not_ours(host: Host, live: str | None) -> None:
 
 
 @pytest.mark.parametrize("running", [True, False])
-@pytest.mark.parametrize("restart", [True, False])
-def test_a_swap_that_fails(host: Host, running: bool, restart: bool) -> None:
+@pytest.mark.parametrize("way", ["started", "reloaded", "upgraded", "restarted"])
+def test_a_swap_that_fails(host: Host, running: bool, way: str) -> None:
     """No command is given; what stands in the way is told with the thing to do."""
     host.blocked()
-    attempt = host.bring(restart=restart, running=running, allow=True)
+    attempt = host.bring(way, running=running, allow=True)
     assert (attempt.action, attempt.done, attempt.proven, attempt.rows) == (
         "none",
         False,

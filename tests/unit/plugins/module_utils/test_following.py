@@ -109,6 +109,10 @@ class Host:
         """See Instance."""
         return self._command("reload")
 
+    def hand_over(self) -> tuple[bool, str]:
+        """See Instance."""
+        return self._command("hand over")
+
     def restart(self) -> tuple[bool, str]:
         """See Instance."""
         return self._command("restart")

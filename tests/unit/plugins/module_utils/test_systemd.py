@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,36 +14,12 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log imp
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import SystemdInstance
 
+from tests.unit.commands import Commands
+
 BIND = "[emerg] 7#7: bind() to 0.0.0.0:11800 failed (98: Address already in use)"
 MISSING = '[emerg] 7#7: cannot load certificate "/x": BIO_new_file() failed'
 DIED = "[alert] 7#7: worker process 31 exited with fatal code 2 and cannot be respawned"
 AT = "2026/11/22 17:00:01 "
-
-
-class Commands:
-    """A stand-in for the host's commands: notes each, and answers from a table."""
-
-    def __init__(self) -> None:
-        self.made: list[list[str]] = []
-        self.missing: set[str] = set()
-        self.active = "active"
-        self.pid = os.getpid()
-        self.status = 0
-        self.journal = ""
-        self.drop_ins = ""
-
-    def __call__(self, command: list[str], handle_exceptions: bool = True) -> tuple[int, str, str]:
-        """Run a command. AnsibleModule's ends the module where one is not there, if it may."""
-        assert not handle_exceptions
-        self.made.append(command)
-        if command[0] in self.missing:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
-        if command[:2] == ["systemctl", "show"]:
-            told = f"LoadState=loaded\nActiveState={self.active}\nMainPID={self.pid}\n"
-            return 0, f"{told}DropInPaths={self.drop_ins}\n", ""
-        if command[0] == "journalctl":
-            return 0, self.journal, ""
-        return self.status, " said on stdout\n", " said on stderr\n" if self.status else ""
 
 
 @pytest.fixture
@@ -242,49 +216,3 @@ def test_no_master_has_no_workers(instance: SystemdInstance, commands: Commands)
     """A unit without a main process has no workers: the host's first process is none of them."""
     commands.pid = 0
     assert instance.workers() == set()
-
-
-# The binary
-
-
-def test_the_binary_that_runs(instance: SystemdInstance, tmp_path: Path) -> None:
-    """A process of the binary that a start would take is not outdated, by a link to it neither."""
-    instance.binary = str(Path("/proc/self/exe").readlink())
-    assert instance.outdated() is None
-    link = tmp_path / "nginx"
-    link.symlink_to(instance.binary)
-    instance.binary = str(link)
-    assert instance.outdated() is None
-
-
-def test_the_binary_was_replaced(
-    instance: SystemdInstance, commands: Commands, tmp_path: Path
-) -> None:
-    """A process whose binary is gone, or another one, is outdated: the way out is told."""
-    binary = tmp_path / "nginx"
-    shutil.copy("/bin/sleep", binary)
-    instance.binary = str(binary)
-    with subprocess.Popen([str(binary), "60"]) as child:
-        try:
-            commands.pid = child.pid
-            assert instance.outdated() is None
-            binary.unlink()
-            shutil.copy("/bin/sleep", binary)
-            told = instance.outdated() or ""
-            assert f"({binary} (deleted))" in told
-            assert "'systemctl restart oap-proxy' takes the new one" in told
-            assert told.endswith(".")
-        finally:
-            child.kill()
-
-
-def test_nothing_is_outdated_where_nothing_runs(
-    instance: SystemdInstance, commands: Commands
-) -> None:
-    """No master, or one that has just ended, is of no binary."""
-    commands.pid = 0
-    assert instance.outdated() is None
-    with subprocess.Popen(["/bin/true"]) as child:
-        pass
-    commands.pid = child.pid
-    assert instance.outdated() is None

@@ -137,30 +137,6 @@ def test_a_start_that_never_answers(nginx: ModelNginx) -> None:
     assert nginx.verbs() == ["test", "start", "stop"]
 
 
-@pytest.mark.parametrize("files", [OLD, NEW], ids=["unchanged", "reloaded"])
-def test_outdated_is_an_alert(serving: ModelNginx, files: list[File]) -> None:
-    """That the running binary was replaced is told on a green run."""
-    serving.replaced = "it was replaced."
-    outcome = serving.transaction().run(files, PLAIN)
-    assert outcome.alerts == ["it was replaced."]
-    assert serving.transaction().check(files, PLAIN).alerts == ["it was replaced."]
-
-
-def test_outdated_is_told_with_a_failure(serving: ModelNginx) -> None:
-    """Where a run fails on a binary that was replaced, that may be why."""
-    serving.replaced = "it was replaced."
-    error = failing(serving, WRONG)
-    assert "Mind that it was replaced." in error.message
-
-
-@pytest.mark.parametrize("allow", [False, True])
-def test_outdated_and_leave_to_restart(serving: ModelNginx, allow: bool) -> None:
-    """A change on a binary that was replaced takes the new one where a restart is allowed."""
-    serving.replaced = "it was replaced."
-    outcome = serving.transaction(Settings(allow_restart=allow)).run(NEW, PLAIN)
-    assert outcome.action == ("restarted" if allow else "reloaded")
-
-
 def test_alerts_are_told(serving: ModelNginx) -> None:
     """What nginx logs as an alert is told though the proof holds, and only what is new."""
     serving.log.append("[alert] 7#7: old")

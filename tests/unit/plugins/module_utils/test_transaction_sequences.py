@@ -78,6 +78,7 @@ class Before:
     live: set[str | None]
     workers: set[int]
     stopped: bool
+    outdated: bool
 
 
 class Runs(RuleBasedStateMachine):
@@ -163,10 +164,18 @@ class Runs(RuleBasedStateMachine):
             self._renew(content)
 
     @precondition(lambda self: self.nginx.running())
-    @rule()
-    def upgrade(self) -> None:
-        """The binary is replaced by another one."""
+    @rule(
+        wrong=st.sampled_from(["", "ends", "wrong-fallback", "dying"]),
+        obstacle=st.sampled_from([None, "there is a bridge."]),
+        half_way=st.booleans(),
+    )
+    def upgrade(self, wrong: str, obstacle: str | None, half_way: bool) -> None:
+        """The binary is replaced by another one, and a run that takes it over may be killed."""
         self.nginx.replaced = "it was replaced."
+        self.nginx.in_the_way = obstacle
+        self.nginx.faults.upgrade = wrong
+        if half_way and not obstacle:
+            self.nginx.hand_over()
 
     @precondition(lambda self: self.nginx.running() and not self.nginx.faults.stopped_master)
     @rule()
@@ -298,11 +307,13 @@ class Runs(RuleBasedStateMachine):
     def check(self, words: str, shape: str, given: Settings) -> None:
         """Check mode changes nothing, and tells what the run would be."""
         files, expectation = configuration(words), self._expectation(shape)
+        before = self._before()
         ended = self._checked(lambda: self.nginx.transaction(given).check(files, expectation))
         if isinstance(ended, Outcome):
             wanted = id_of(files, expectation)
             held = [row.fault for row in ended.proof] == [None] * len(expectation.listeners)
-            assert ended.changed is not (held and self.nginx.tree.proven() == wanted)
+            settled = self.nginx.tree.proven() == wanted and not before.outdated
+            assert ended.changed is not (held and settled)
             assert not ended.proof or ended.state.live == wanted == self.nginx.tree.current()
 
     @rule(name=NAMES, given=SETTINGS)
@@ -362,6 +373,7 @@ class Runs(RuleBasedStateMachine):
             live=nginx.answers(),
             workers=nginx.workers(),
             stopped=nginx.stopped() is not None,
+            outdated=nginx.outdated() is not None,
         )
 
     @staticmethod
@@ -412,6 +424,7 @@ class Runs(RuleBasedStateMachine):
             f"generation {wanted} is live and not proven: a run was killed": (
                 holds and before.proven != wanted
             ),
+            "it was replaced": before.outdated,
         }
         told = [sentence.partition(" (")[0] for sentence in ended.drift]
         expected = [sentence for sentence, fact in facts.items() if fact]
@@ -453,7 +466,7 @@ class Runs(RuleBasedStateMachine):
         assert (ended.previous, ended.tested) == (before.disk, True)
         assert tree.intact(str(wanted))
         assert (ended.proven_ms is None) is (ended.action == "none")
-        assert ("it was replaced." in ended.alerts) is (nginx.outdated() is not None)
+        assert nginx.outdated() is None
         assert (STOPPED in ended.alerts) is before.stopped
         assert bool(ended.rehearsal and ended.rehearsal.held) is ("rehearse" in verbs)
         verbs = [verb for verb in verbs if verb != "rehearse"]
@@ -461,10 +474,16 @@ class Runs(RuleBasedStateMachine):
             assert (verbs, before.disk, wanted in before.live) == ([], wanted, True)
             assert (ended.changed, ended.drift) == (bool(ended.repaired), [])
         else:
-            done = {"started": "start", "reloaded": "reload", "restarted": "restart"}
+            done = {
+                "started": ["start"],
+                "reloaded": ["reload"],
+                "upgraded": ["hand over", "complete"],
+                "restarted": ["restart"],
+            }
             refused = ["reload"] if verbs[1:2] == ["reload"] and len(verbs) == 3 else []
             assert not refused or given.allow_restart
-            assert (verbs, ended.changed) == (["test", *refused, done[ended.action]], True)
+            assert (ended.action in ("upgraded", "restarted")) >= before.outdated
+            assert (verbs, ended.changed) == (["test", *refused, *done[ended.action]], True)
             self._drift_is_true(ended, before)
 
     def _failed_rightly(
@@ -485,7 +504,9 @@ class Runs(RuleBasedStateMachine):
             assert (tree.current(), nginx.answers()) == (before.disk, before.live)
             assert "Nothing was changed" in ended.message
             return
-        assert ended.reason in AFTER_THE_SWAP - self._rehearsed()
+        # What a new binary does on the sockets of another one, no rehearsal sees.
+        seen = set() if "take back" in verbs else self._rehearsed()
+        assert ended.reason in AFTER_THE_SWAP - seen
         assert "Nothing was changed" not in ended.message
         way_back = {one if one in before.known else before.disk for one in before.live}
         way_back = {before.proven} if before.proven else way_back
@@ -493,7 +514,8 @@ class Runs(RuleBasedStateMachine):
             assert tree.current() in way_back
         # Workers that lingered before the run serve what was live then.
         before_it = before.workers if before.live == {tree.current()} else set()
-        back = self._is_back(tree.current(), wanted, before.running, before_it)
+        kept = "take back" in verbs and before.live == {tree.current()}
+        back = self._is_back(tree.current(), None if kept else wanted, before.running, before_it)
         # What did not answer at first may have come back by itself, which nobody proves.
         assert ended.rolled_back is back or (back and None in before.live), ended.message
 

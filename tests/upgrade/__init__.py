@@ -1,0 +1,1 @@
+"""nginx replaced by another one while it serves, under load."""

