@@ -63,7 +63,10 @@ class Changeover:
             return self._follower.follow(way, state.wanted, expectation, mark, accepting)
         serving = self._survey.expectation(state.live)
         ours = [listener.name for listener in serving.listeners] if serving else []
-        attempt = self._follower.follow(way, state.wanted, expectation, mark, accepting, ours)
+        beside = state.live if way == "upgraded" and state.live != state.wanted else None
+        attempt = self._follower.follow(
+            way, state.wanted, expectation, mark, accepting, ours, beside
+        )
         if way == "upgraded":
             return self._completed(state, expectation, mark, attempt)
         if self._allow_restart and only_a_restart(self._instance.log_since(mark)):

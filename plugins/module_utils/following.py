@@ -53,6 +53,7 @@ class Follower:
         mark: Mark,
         accepting: set[int],
         ours: Collection[str] = (),
+        beside: str | None = None,
     ) -> Attempt:
         """Give one command and wait.
 
@@ -61,6 +62,7 @@ class Follower:
         :param mark: where the log ended before.
         :param accepting: worker processes of before, which must stop accepting.
         :param ours: names of the listeners that told a generation before.
+        :param beside: id of what goes on serving until the other one has been proven.
         """
         commands = {
             "started": self._instance.start,
@@ -70,7 +72,7 @@ class Follower:
         }
         done, words = commands[action]()
         attempt = Attempt(action, done, words, accepting=accepting)
-        return self.watch(attempt, generation, expectation, mark, ours)
+        return self.watch(attempt, generation, expectation, mark, ours, beside)
 
     def watch(
         self,
@@ -79,6 +81,7 @@ class Follower:
         expectation: Expectation,
         mark: Mark,
         ours: Collection[str] = (),
+        beside: str | None = None,
     ) -> Attempt:
         """Wait for what a command was given for; the parameters are those of :meth:`follow`."""
         accepting = attempt.accepting
@@ -90,7 +93,7 @@ class Follower:
         while True:
             late = self._clock() >= deadline
             ask = self._prover.prove if late else self._prover.poll
-            attempt.rows = ask(generation, expectation)
+            attempt.rows = ask(generation, expectation, beside)
             workers = self._instance.workers()
             attempt.lingering = not attempt.faults and bool(workers & accepting)
             wrong = any(

@@ -52,6 +52,9 @@ class Instance(Protocol):
     def workers(self) -> set[int]:
         """Return the worker processes that accept connections."""
 
+    def settle(self) -> list[str]:
+        """Take away, or bring to its end, what a run that was killed has left; name it."""
+
     def outdated(self) -> str | None:
         """Say when what runs is not what a start would take now; names both."""
 

@@ -38,6 +38,8 @@ GENERATION_HEADER = "oap-proxy-generation"
 PROBE_HEADER = "x-oap-proxy-probe"
 PROBE_UNAVAILABLE = "unavailable"
 
+# So often in a row the kernel does not choose the same one of two.
+_REDIALS = 64
 _POLL_S = 0.5
 
 Dial = Callable[[Endpoint, float], Connection]
@@ -153,21 +155,35 @@ class Prover:
 
     def live(self, expectation: Expectation) -> str | None:
         """Return the id that every listener answers with; None when they do not agree."""
-        ids = {self._row(listener, None, None).generation for listener in expectation.listeners}
+        ids = {
+            self._row(listener, None, None, self._timeout).generation
+            for listener in expectation.listeners
+        }
         return ids.pop() if len(ids) == 1 else None
 
-    def prove(self, generation: str, expectation: Expectation) -> list[Row]:
-        """Return one row a listener; see :func:`proof_holds`."""
-        return [self._row(listener, generation, expectation) for listener in expectation.listeners]
+    def prove(
+        self, generation: str, expectation: Expectation, beside: str | None = None
+    ) -> list[Row]:
+        """Return one row a listener; see :func:`proof_holds`.
 
-    def poll(self, generation: str, expectation: Expectation) -> list[Row]:
+        :param beside: id of what serves beside it until it has been proven, on the same ports.
+        """
+        return [
+            self._row(listener, generation, expectation, self._timeout, beside)
+            for listener in expectation.listeners
+        ]
+
+    def poll(
+        self, generation: str, expectation: Expectation, beside: str | None = None
+    ) -> list[Row]:
         """Return the rows up to the first with a fault, asked so briefly that it can be repeated.
 
         A listener whose worker processes are dead accepts and says nothing.
         """
         rows = []
         for listener in expectation.listeners:
-            rows.append(self._row(listener, generation, expectation, min(_POLL_S, self._timeout)))
+            timeout = min(_POLL_S, self._timeout)
+            rows.append(self._row(listener, generation, expectation, timeout, beside))
             if rows[-1].fault:
                 break
         return rows
@@ -177,13 +193,37 @@ class Prover:
         listener: Listener,
         generation: str | None,
         expectation: Expectation | None,
-        timeout: float | None = None,
+        timeout: float,
+        beside: str | None = None,
+    ) -> Row:
+        """Return what a listener answers; of two that share its port, what the new one does."""
+        row = self._answers(listener, generation, expectation, timeout)
+        for _again in range(_REDIALS if beside else 0):
+            if row.generation != beside:
+                break
+            row = self._answers(listener, generation, expectation, timeout)
+        try:
+            for _again in range(expectation.connections - 1 if expectation else 0):
+                if not row.fault:
+                    with self._dial(listener.endpoint, timeout) as connection:
+                        self._ask_generation(connection, row, generation, beside)
+        except CallError as error:
+            row.fault = str(error)
+        row.duration_ms = round(row.duration_ms, 3)
+        return row
+
+    def _answers(
+        self,
+        listener: Listener,
+        generation: str | None,
+        expectation: Expectation | None,
+        timeout: float,
     ) -> Row:
         row = Row(listener.name)
         if listener.certificate.startswith("/"):
             row.certificate_path = listener.certificate
         try:
-            with self._dial(listener.endpoint, timeout or self._timeout) as connection:
+            with self._dial(listener.endpoint, timeout) as connection:
                 row.certificate = connection.peer_certificate
                 self._ask_generation(connection, row, generation)
                 if expectation and not row.fault:
@@ -192,22 +232,26 @@ class Prover:
                     self._force_fallback(connection, row, expectation.methods)
                 if expectation and not row.fault:
                     self._demand_refusals(connection, row, listener.refusals)
-            for _again in range(expectation.connections - 1 if expectation else 0):
-                if not row.fault:
-                    with self._dial(listener.endpoint, timeout or self._timeout) as connection:
-                        self._ask_generation(connection, row, generation)
         except CallError as error:
             row.fault = str(error)
-        row.duration_ms = round(row.duration_ms, 3)
         return row
 
-    def _ask_generation(self, connection: Connection, row: Row, expected: str | None) -> None:
+    def _ask_generation(
+        self,
+        connection: Connection,
+        row: Row,
+        expected: str | None,
+        beside: str | None = None,
+    ) -> None:
         reply = connection.call(GENERATION_METHOD)
         row.duration_ms += reply.duration_ms
-        row.generation = reply.headers.get(GENERATION_HEADER)
-        if expected is not None and row.generation != expected:
-            found = f"generation {row.generation}" if row.generation else reply.status_name
-            row.hidden = row.generation is None
+        told = reply.headers.get(GENERATION_HEADER)
+        if beside and told == beside:
+            return
+        row.generation = told
+        if expected is not None and told != expected:
+            found = f"generation {told}" if told else reply.status_name
+            row.hidden = told is None
             row.fault = f"{row.listener} answers with {found} instead of generation {expected}"
 
     def _compare_certificate(self, connection: Connection, row: Row, listener: Listener) -> None:

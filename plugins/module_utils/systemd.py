@@ -117,6 +117,10 @@ class SystemdInstance:
         """See :class:`instance.Instance`. A worker that drains says so in its process title."""
         return self._upgrade.workers()
 
+    def settle(self) -> list[str]:
+        """See :class:`instance.Instance`. A handover takes back what is left of another one."""
+        return []
+
     def outdated(self) -> str | None:
         """See :class:`instance.Instance`.
 

@@ -138,7 +138,7 @@ class Transaction:
     def _locked(self, work: Callable[[], Outcome]) -> Outcome:
         """Do the work alone, on a tree without what a killed run has left."""
         with self._tree.lock():
-            self._repaired = self._tree.sweep()
+            self._repaired = self._tree.sweep() + self._instance.settle()
             try:
                 outcome = work()
             except OSError:

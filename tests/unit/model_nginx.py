@@ -297,6 +297,10 @@ class ModelNginx:
         self._advance()
         return self._workers | self._old_workers if self.live else set()
 
+    def settle(self) -> list[str]:
+        """See Instance."""
+        return []
+
     def outdated(self) -> str | None:
         """See Instance."""
         return self.replaced if self.live else None

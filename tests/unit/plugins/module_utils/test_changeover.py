@@ -104,6 +104,7 @@ class Host(ModelNginx):
         mark: Mark,
         accepting: set[int],
         ours: Collection[str] = (),
+        _beside: str | None = None,
     ) -> Attempt:
         """See Follower."""
         self.given.append((action, generation, expectation, mark.offset, accepting, tuple(ours)))

@@ -138,11 +138,15 @@ class Host:
         self.now += self._slow
         return list(self._rows(self.now))
 
-    def poll(self, generation: str, expectation: Expectation) -> list[Row]:
+    def poll(
+        self, generation: str, expectation: Expectation, _beside: str | None = None
+    ) -> list[Row]:
         """See Prover."""
         return self._ask("poll", generation, expectation)
 
-    def prove(self, generation: str, expectation: Expectation) -> list[Row]:
+    def prove(
+        self, generation: str, expectation: Expectation, _beside: str | None = None
+    ) -> list[Row]:
         """See Prover."""
         return self._ask("prove", generation, expectation)
 

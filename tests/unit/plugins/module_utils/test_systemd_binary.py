@@ -22,7 +22,9 @@ def commands() -> Commands:
 @pytest.fixture
 def instance(commands: Commands) -> SystemdInstance:
     """A unit."""
-    return from_options({"name": "oap-proxy", "binary": "/opt/nginx", "error_log": None}, commands)
+    made = from_options({"name": "oap-proxy", "binary": "/opt/nginx", "error_log": None}, commands)
+    assert isinstance(made, SystemdInstance)
+    return made
 
 
 def test_the_binary_that_runs(instance: SystemdInstance, tmp_path: Path) -> None:
