@@ -12,6 +12,7 @@ from pathlib import Path
 
 PLACES = ("/etc", "/run", "/var", "/tmp", "/root", "/home")  # noqa: S108
 LOGS = "/var/log/"
+ENGINE = "/var/lib/docker/"
 # What was searched before and has not changed since: a file's time of change cannot be set.
 CLEAN = Path(__file__).with_name("clean.json")
 CURSOR = Path(__file__).with_name("cursor")
@@ -35,7 +36,10 @@ def processes() -> Iterator[Path]:
 def files() -> Iterator[Path]:
     """Return every log, and every file that others than its owner may read."""
     for place in PLACES:
-        for folder, _folders, names in os.walk(place):
+        for folder, folders, names in os.walk(place):
+            # A container's view of its layers, which are looked at themselves, and of the kernel.
+            if folder.startswith(ENGINE) and "merged" in folders:
+                folders.remove("merged")
             for path in (Path(folder, name) for name in names):
                 try:
                     mode = path.lstat().st_mode
