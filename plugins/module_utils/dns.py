@@ -33,33 +33,42 @@ def looked_up(name: str, servers: Sequence[Mapping[str, Any]], ipv6: bool) -> di
     nginx asks them in turn and believes whichever answers, so each of them must.
 
     :param servers: ``address`` and ``port`` of each.
-    :param ipv6: whether an address of IPv6 will do.
+    :param ipv6: whether to ask for addresses of IPv6 too.
     """
     kinds = list(_KINDS) if ipv6 else ["A"]
     for server in servers:
-        errors = [_error(server["address"], server["port"], name, kind) for kind in kinds]
-        if all(errors):
-            return {"name": name, "error": f"{server['address']} says {errors[0]}"}
+        try:
+            counts = [_addresses(server["address"], server["port"], name, kind) for kind in kinds]
+        except _NoAnswer as error:
+            return {"name": name, "error": f"{server['address']} says {error}"}
+        if not any(counts):
+            told = f"{server['address']} says that it has no address ({' or '.join(kinds)})"
+            return {"name": name, "error": told}
     return {"name": name, "error": None}
 
 
-def _error(address: str, port: int, name: str, kind: str) -> str:
-    """Return why a name server gives no address of a kind; empty where it does."""
+class _NoAnswer(Exception):
+    """A name server does not answer a question, and what it says in the place of an answer."""
+
+
+def _addresses(address: str, port: int, name: str, kind: str) -> int:
+    """Return how many addresses of a kind a name server gives.
+
+    :raises _NoAnswer: when it does not answer that: nginx takes none of the other kind then either.
+    """
     try:
-        question = _question(name, kind)
-        answer = _asked(address, port, question)
-        code, kinds = _read(answer)
-    except UnicodeError:
-        return "nothing: it is no host name"
-    except socket.timeout:
-        return "nothing"
+        code, kinds = _read(_asked(address, port, _question(name, kind)))
+    except UnicodeError as error:
+        raise _NoAnswer("nothing: it is no host name") from error
+    except socket.timeout as error:
+        raise _NoAnswer("nothing") from error
     except OSError as error:
-        return f"nothing: {error.strerror}"
-    except (struct.error, IndexError):
-        return "what is no answer"
+        raise _NoAnswer(f"nothing: {error.strerror}") from error
+    except (struct.error, IndexError) as error:
+        raise _NoAnswer("what is no answer") from error
     if code:
-        return _CODES.get(code, f"error {code}")
-    return "" if _KINDS[kind] in kinds else f"that it has no address ({kind})"
+        raise _NoAnswer(f"{_CODES.get(code, f'error {code}')} ({kind})")
+    return kinds.count(_KINDS[kind])
 
 
 def _question(name: str, kind: str) -> bytes:

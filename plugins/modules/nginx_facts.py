@@ -63,7 +63,7 @@ options:
         type: int
         default: 53
   ipv6:
-    description: Whether O(name_servers) may give an address of IPv6 alone.
+    description: Whether to ask O(name_servers) for addresses of IPv6 too.
     type: bool
     default: true
   certificates:

@@ -64,6 +64,11 @@ def name_server(*answers: Answer) -> Iterator[tuple[dict[str, object], list[tupl
             thread.join()
 
 
+def only_ipv4(question: bytes, kind: int) -> bytes:
+    """Refuse to say anything of IPv6, for which nginx drops the addresses of IPv4 too."""
+    return (answering(5) if kind == AAAA else IPV4)(question, kind)
+
+
 IPV4, IPV6 = answering(kind_1=bytes(4)), answering(kind_28=bytes(16))
 ALIAS = answering(kind_5=b"\x04real\xc0\x11", kind_1=bytes(4))
 
@@ -76,11 +81,13 @@ ALIAS = answering(kind_5=b"\x04real\xc0\x11", kind_1=bytes(4))
         (IPV6, True, None),
         (ALIAS, False, None),
         (IPV6, False, "127.0.0.1 says that it has no address (A)"),
-        (answering(), True, "127.0.0.1 says that it has no address (A)"),
+        (answering(), True, "127.0.0.1 says that it has no address (A or AAAA)"),
         (answering(kind_5=b"\x04real\xc0\x11"), False, "127.0.0.1 says that it has no address (A)"),
-        (answering(3), True, "127.0.0.1 says NXDOMAIN"),
-        (answering(2), True, "127.0.0.1 says SERVFAIL"),
-        (answering(9), False, "127.0.0.1 says error 9"),
+        (answering(3), True, "127.0.0.1 says NXDOMAIN (A)"),
+        (answering(2), True, "127.0.0.1 says SERVFAIL (A)"),
+        (answering(9), False, "127.0.0.1 says error 9 (A)"),
+        (only_ipv4, False, None),
+        (only_ipv4, True, "127.0.0.1 says REFUSED (AAAA)"),
         (lambda question, _kind: question[:2], False, "127.0.0.1 says what is no answer"),
         (lambda question, _kind: question, False, "127.0.0.1 says what is no answer"),
         (lambda *asked: IPV4(*asked)[:-9], False, "127.0.0.1 says what is no answer"),
@@ -106,7 +113,10 @@ def test_every_name_server_must_know_it() -> None:
     """Nginx believes whichever answers."""
     with name_server(IPV4) as (knows, _asked), name_server(answering(3)) as (knows_not, _other):
         assert looked_up(NAME, [knows, knows], ipv6=False)["error"] is None
-        assert looked_up(NAME, [knows, knows_not], ipv6=False)["error"] == "127.0.0.1 says NXDOMAIN"
+        assert (
+            looked_up(NAME, [knows, knows_not], ipv6=False)["error"]
+            == "127.0.0.1 says NXDOMAIN (A)"
+        )
 
 
 def test_an_answer_to_another_question() -> None:
