@@ -27,9 +27,9 @@ demo-down: machine ## Remove the hosts of `make demo`
 ##@ Test everything
 # The longest first, so that both cores have work to the end. The outages are measured against the
 # clock of what they do, so nothing else runs beside them.
-test: machine-for-tests ## Gates, molecule, distributions, tests on hosts; `make faults` has the rest
+test: machine-for-tests ## Gates, molecule, distributions, tests on hosts; `make faults` and `make matrix` have the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities changes-short distributions molecule balancing upgrade
+	@$(TOGETHER) faults-short capabilities changes-short distributions mainline molecule balancing upgrade
 	@$(MAKE) resilience
 
 ##@ Test a part
@@ -76,6 +76,12 @@ molecule: machine-for-tests ## molecule's default scenario: site.yml end to end 
 
 distributions: machine-for-tests ## molecule's other scenario: Debian 11, 12, 13 and sid, with everything
 	@$(PART) 'molecule distributions' molecule test --scenario-name distributions
+
+matrix: machine-for-tests ## Every nginx from 1.18 to the mainline on a host: deployment, fallback, streams, reload, names
+	@$(PART) matrix pytest tests/matrix
+
+mainline: machine-for-tests ## The same for the mainline alone
+	@$(PART) mainline pytest tests/matrix -k mainline
 
 faults: machine-for-tests ## The fault table, each row on nginx 1.18, 1.22, 1.26 and 1.30, bad input, and changes
 	@rm -f .build/faults.json
@@ -147,7 +153,7 @@ $(READY): requirements.lock
 	@touch $(READY)
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
-  lint-changelog types sanity unit specs versions install-test molecule distributions faults \
-  faults-every faults-short faults-page changes changes-short capabilities upgrade balancing resilience \
-  bench build changelog \
+  lint-changelog types sanity unit specs versions install-test molecule distributions matrix mainline \
+  faults faults-every faults-short faults-page changes changes-short capabilities upgrade balancing \
+  resilience bench build changelog \
   lock images machine machine-for-tests clean help

@@ -56,6 +56,26 @@ options:
     type: list
     elements: str
     default: []
+  name_servers:
+    description:
+      - Name servers to ask for O(names) by DNS, each of them, as the resolver of nginx does.
+      - Without any the host resolves them, as nginx does when it starts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: Its address.
+        type: str
+        required: true
+      port:
+        description: Its port of UDP.
+        type: int
+        default: 53
+  ipv6:
+    description: Whether to ask O(name_servers) for addresses of IPv6 too.
+    type: bool
+    default: true
   certificates:
     description: Files of public certificates in PEM whose text to return.
     type: list
@@ -89,6 +109,13 @@ EXAMPLES = r"""
 - name: Refuse names that nginx could not resolve
   ansible.builtin.assert:
     that: host.names | selectattr('error') | length == 0
+
+- name: Ask name servers
+  skywalking.oap_proxy.nginx_facts:
+    names: [oap1.example]
+    name_servers:
+      - address: 192.0.2.53
+  register: known
 """
 
 RETURN = r"""
@@ -260,6 +287,7 @@ certificates:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.dns import looked_up
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import Engine
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.host import (
     Host,
@@ -278,13 +306,23 @@ ARGUMENTS: dict[str, Any] = {
     "container": {"type": "str"},
     "image": {"type": "str"},
     "names": {"type": "list", "elements": "str", "default": []},
+    "name_servers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 53},
+        },
+    },
+    "ipv6": {"type": "bool", "default": True},
     "certificates": {"type": "list", "elements": "path", "default": []},
 }
 
 
 def answers(options: dict[str, Any], host: Host, engine: Engine) -> dict[str, Any]:
     """Return the answer to everything that is asked."""
-    binary, unit = options["binary"], options["unit"]
+    binary, unit, servers = options["binary"], options["unit"], options["name_servers"]
     return {
         "ipv6": host.ipv6(),
         "service_manager": host.service_manager(),
@@ -297,7 +335,10 @@ def answers(options: dict[str, Any], host: Host, engine: Engine) -> dict[str, An
         "build": host.build(binary) if binary else None,
         "unit": host.unit(unit) if unit else None,
         **inspect(engine, options["container"], options["image"]),
-        "names": [resolution(name) for name in options["names"]],
+        "names": [
+            looked_up(name, servers, options["ipv6"]) if servers else resolution(name)
+            for name in options["names"]
+        ],
         "certificates": [certificate(name) for name in options["certificates"]],
     }
 

@@ -34,6 +34,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.limits import
 )
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.listeners import read_listeners
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.reader import DURATION, Reader
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.resolver import read_resolver
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.servers import (
     read_balance,
     read_group,
@@ -186,6 +187,9 @@ class Inventory:
             "servers": servers,
             "balance": read_balance(
                 self.reader, "grpc_proxy_balance", self.given["grpc_proxy_balance"], servers
+            ),
+            "resolver": read_resolver(
+                self.reader, self._dictionary("grpc_proxy_resolver"), self.ipv6
             ),
             "listeners": listeners,
             "tls": tls,

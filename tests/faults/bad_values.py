@@ -64,6 +64,7 @@ DEEP = (
     "grpc_proxy_listen.deny",
     "grpc_proxy_oap_token",
     "grpc_proxy_rate_limit",
+    "grpc_proxy_resolver",
     "grpc_proxy_services",
     "grpc_proxy_tls",
     "grpc_proxy_token",
@@ -259,6 +260,9 @@ def _deep(text: str) -> Case:
         "grpc_proxy_body_limit.logs": f"1m{text}",
         "grpc_proxy_rate_limit[0].rate": f"10/s{text}",
         "grpc_proxy_listen[0].allow[0]": f"2001:db8::/32{text}",
+        "grpc_proxy_resolver.addresses[0]": f"192.0.2.53{text}",
+        "grpc_proxy_resolver.addresses[1]": f"[2001:db8::53]:53{text}",
+        "grpc_proxy_resolver.valid": f"10s{text}",
         "grpc_proxy_services[0].prefix": f"/a.B/{text}",
         "grpc_proxy_services[0].tag": f"tag{text}",
         "grpc_proxy_services[0].timeout": f"5s{text}",
@@ -291,6 +295,10 @@ def _deep(text: str) -> Case:
             "grpc_proxy_listen": [
                 {"port": 11800, "tls": True, "allow": [told["grpc_proxy_listen[0].allow[0]"]]}
             ],
+            "grpc_proxy_resolver": {
+                "addresses": [told[f"grpc_proxy_resolver.addresses[{index}]"] for index in (0, 1)],
+                "valid": told["grpc_proxy_resolver.valid"],
+            },
             "grpc_proxy_services": [service],
             "grpc_proxy_tls": {
                 "server_name": told["grpc_proxy_tls.server_name"],
@@ -530,6 +538,24 @@ def single_cases() -> dict[str, Case]:
         ),
         "expression-broken": _proxy(
             "grpc_proxy_name", Expression("{% for %}"), "; give what can be read"
+        ),
+        "resolver-without-addresses": _proxy(
+            "grpc_proxy_resolver", {"valid": "10s"}, "give a list such as", ".addresses"
+        ),
+        "resolver-by-name": _proxy(
+            "grpc_proxy_resolver",
+            {"addresses": ["dns.example"]},
+            "give an address",
+            ".addresses[0]",
+        ),
+        "resolver-port-0": _proxy(
+            "grpc_proxy_resolver", {"addresses": ["::1", "[::1]:0"]}, "give an", ".addresses[1]"
+        ),
+        "resolver-valid-in-ms": _proxy(
+            "grpc_proxy_resolver",
+            {"addresses": ["192.0.2.53"], "valid": "500ms"},
+            "give a time such as 10s",
+            ".valid",
         ),
         "install-elsewhere": _proxy("grpc_proxy_install", "snap", "'snap'; choose one of package"),
         "snippet-misspelt": _proxy(

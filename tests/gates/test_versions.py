@@ -27,9 +27,9 @@ from tests.gates.versions.rendering import Rendered, build_of, render
 
 VERSIONS = (
     "1.13.10", "1.14.0", "1.15.1", "1.15.3", "1.15.6", "1.16.1", "1.17.10", "1.18.0", "1.19.7",
-    "1.19.10", "1.22.1", "1.25.1", "1.26.3", "1.28.0", "1.30.0", "1.31.3",
+    "1.19.10", "1.22.1", "1.25.1", "1.26.3", "1.27.3", "1.28.0", "1.30.0", "1.31.3",
 )  # fmt: skip
-DEPLOYMENTS = ("shortest", "everything", "encrypted", "random")
+DEPLOYMENTS = ("shortest", "everything", "encrypted", "random", "resolved")
 # The balancing method of one deployment, which the role refuses below its version.
 RANDOM_SINCE = "1.15.1"
 MAINLINE = "1.31.3"
@@ -108,17 +108,60 @@ def test_every_version_knows_what_is_written_for_it(
 
 
 def test_what_a_version_cannot_do_is_told(rendered: Rendered) -> None:
-    """Below 1.19.0 one sentence for each host, from there on none; nothing is changed by it."""
-    assert rendered.warned == {
-        (deployment, version): [
-            f"{deployment}: nginx {version}: a client stream that the OAP answers before the "
-            "client has ended it ends INTERNAL at the client; fixed in nginx 1.19.0."
-        ]
-        if number(version) < (1, 19, 0)
-        else []
-        for deployment, version in PAIRS
-    }
+    """One sentence each for a host that it concerns, else none; nothing is changed by it."""
+    streams = (
+        "{0}: nginx {1}: a client stream that the OAP answers before the client has ended it ends "
+        "INTERNAL at the client; fixed in nginx 1.19.0."
+    )
+    names = (
+        "{0}: nginx {1} resolves the names of named1, named3, hashed-0, limited-0 when it starts "
+        "or reloads, and not while it runs; from nginx 1.27.3 on grpc_proxy_resolver changes that."
+    )
+
+    def expected(deployment: str, version: str) -> list[str]:
+        told = [streams] if number(version) < (1, 19, 0) else []
+        if deployment == "resolved" and number(version) < (1, 27, 3):
+            told.append(names)
+        return [sentence.format(deployment, version) for sentence in told]
+
+    assert rendered.warned == {pair: expected(*pair) for pair in PAIRS}
     assert not rendered.changed
+
+
+def test_without_a_resolver_names_are_told_to_be_held(hosts: Hosts, tmp_path: Path) -> None:
+    """An nginx that could ask again says that nobody has told it whom; it is given no resolver."""
+    named = {**hosts["resolved"], "grpc_proxy_resolver": {}, "grpc_proxy_services": []}
+
+    run = render(tmp_path, {"resolved": named}, {"resolved": [build_of(MAINLINE)]})
+
+    assert run.warned["resolved", MAINLINE] == [
+        f"resolved: nginx {MAINLINE} resolves the names of named1, named3 when it starts or "
+        "reloads, and not while it runs; grpc_proxy_resolver changes that."
+    ]
+    upstreams = (run.trees["resolved", MAINLINE] / "http.d/50-upstreams.conf").read_text()
+    assert "resolve" not in upstreams
+
+
+def test_only_names_are_resolved_again(rendered: Rendered) -> None:
+    """By the resolver of the inventory; an address is not asked for, nor anything without names."""
+
+    def statements(deployment: str, version: str) -> list[tuple[str, ...]]:
+        read = parse(rendered.trees[deployment, version] / "nginx.conf").statements
+        upstreams = [one for one in read if one.file == "http.d/50-upstreams.conf"]
+        return [(one.directive, *one.arguments) for one in upstreams]
+
+    resolved = statements("resolved", "1.27.3")
+    assert [one for one in resolved if one[0] == "resolver"] == [
+        ("resolver", "10.0.0.53:53", "valid=10s", "ipv6=off")
+    ]
+    servers = [one for one in resolved if one[0] == "server"]
+    assert {one[1] for one in servers if "resolve" in one} == {
+        "oap1.example:11800", "oap3.example:11800", "hashed.example:9090", "limited.example:9090"
+    }  # fmt: skip
+    assert [one for one in servers if ".example" in one[1] and "resolve" not in one] == []
+    for deployment, version in (("resolved", "1.26.3"), ("shortest", MAINLINE)):
+        found = statements(deployment, version)
+        assert not [one for one in found if one[0] == "resolver" or "resolve" in one]
 
 
 def test_nothing_is_told_of_an_nginx_that_is_still_to_come(hosts: Hosts, tmp_path: Path) -> None:
@@ -136,10 +179,14 @@ def test_a_feature_that_is_assumed_too_early_is_found(hosts: Hosts, tmp_path: Pa
     """With every feature dated back to the floor, 1.13.10 is given what it does not know."""
     back = dict.fromkeys(features(), "1.13.10")
     run = render(
-        tmp_path, {"random": hosts["random"]}, {"random": [build_of("1.13.10")]},
+        tmp_path,
+        {name: hosts[name] for name in ("random", "resolved")},
+        {name: [build_of("1.13.10")] for name in ("random", "resolved")},
         with_features(str(back)),
-    )  # fmt: skip
+    )
 
+    resolved = told(parse(run.trees["resolved", "1.13.10"] / "nginx.conf"), "1.13.10")
+    assert "nginx 1.13.10 does not know the parameter resolve of server of upstream" in resolved
     found = told(parse(run.trees["random", "1.13.10"] / "nginx.conf"), "1.13.10")
 
     assert found == {
@@ -215,8 +262,8 @@ def make(tmp_path: Path) -> Make:
         ("map $request_method $own {\n}", "nginx.conf:4: the variable $request_method"),
         ("map $uri $own {\n a $tcpinfo_rtt;\n}", "nginx.conf:5: the variable $tcpinfo_rtt"),
         (
-            "upstream u {\n server 127.0.0.1 resolve;\n}",
-            "nginx.conf:5: the parameter resolve of server of upstream",
+            "upstream u {\n server 127.0.0.1 slow_start=1s;\n}",
+            "nginx.conf:5: the parameter slow_start of server of upstream",
         ),
     ],
 )

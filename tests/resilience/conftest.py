@@ -16,6 +16,7 @@ from tests.hosts import lab
 from tests.hosts.paths import ROOT
 from tests.hosts.plays import play
 from tests.hosts.spec import Lab, lab_named
+from tests.resilience import fallback
 from tests.resilience.load import hold
 
 BALANCES: dict[str, object] = {
@@ -24,15 +25,6 @@ BALANCES: dict[str, object] = {
     "random-two": "random_two_least_conn",
     "ip-hash": "ip_hash",
     "hash": {"hash": "client_address"},
-}
-# The statuses that grpcio, grpc-go, grpc-java and grpc-js agreed on, by what nginx would say.
-EXPECTED = {
-    **dict.fromkeys((429, 502, 503, 504), "UNAVAILABLE"),
-    413: "RESOURCE_EXHAUSTED",
-    403: "PERMISSION_DENIED",
-    **dict.fromkeys((401, 495, 496), "UNAUTHENTICATED"),
-    404: "UNIMPLEMENTED",
-    **dict.fromkeys((400, 405, 414, 415, 431, 494, 500, 501), "INTERNAL"),
 }
 FIRST_PORT = 11810
 STANDIN_PORTS = (11901, 11902)
@@ -129,11 +121,11 @@ def targets(
         name: {"grpc_proxy_balance": balance} for name, balance in BALANCES.items()
     }
     proxies["real"] = {"grpc_proxy_oap_group": "real_oap"}
-    errors = [f"location = /oap_proxy.Test/E{code} {{ return {code}; }}" for code in EXPECTED]
-    proxies["fallback"] = {"grpc_proxy_snippets": {"server": "\n".join(errors)}}
+    proxies["fallback"] = fallback.SETTINGS
     targets = {}
     for port, (name, settings) in enumerate(proxies.items(), FIRST_PORT):
-        settings |= {"grpc_proxy_name": f"oap-{name}", "grpc_proxy_listen": [{"port": port}]}
+        own = {"grpc_proxy_name": f"oap-{name}", "grpc_proxy_listen": [{"port": port}]}
+        proxies[name] = {**settings, **own}
         targets[name] = f"{proxy.address}:{port}"
     oaps = {
         f"standin{port}": {"oap_address": standins.address, "oap_port": port}

@@ -32,6 +32,11 @@ GROUPS: dict[str, dict[str, Variables]] = {
         "limited1": {"oap_address": "10.0.2.11", "oap_max_conns": 100},
         "limited2": {"oap_address": "10.0.2.12", "oap_backup": True},
     },
+    "named": {
+        "named1": {"oap_address": "oap1.example", "oap_weight": 2},
+        "named2": {"oap_address": "10.0.3.12"},
+        "named3": {"oap_address": "oap3.example", "oap_state": "drain"},
+    },
 }
 
 
@@ -79,6 +84,21 @@ def deployments(certificates: Path) -> dict[str, Variables]:
             "grpc_proxy_balance": "random_two_least_conn",
             "grpc_proxy_listen": [{"port": 13000}],
             "grpc_proxy_access_log": {"to": "off"},
+        },
+        "resolved": {
+            "grpc_proxy_oap_group": "named",
+            "grpc_proxy_listen": [{"port": 13100}],
+            "grpc_proxy_resolver": {"addresses": ["10.0.0.53"], "valid": "10s", "ipv6": False},
+            "grpc_proxy_services": [
+                {
+                    "name": "hashed", "prefix": "/hashed.", "balance": {"hash": "method"},
+                    "servers": [{"address": "hashed.example", "port": 9090}],
+                },
+                {
+                    "name": "limited", "prefix": "/limited.", "balance": "least_conn",
+                    "servers": [{"address": "limited.example", "port": 9090, "max_conns": 10}],
+                },
+            ],
         },
     }  # fmt: skip
 

@@ -14,7 +14,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the module would."""
-        known, asked = task_vars or {}, self._task.args
+        known = task_vars or {}
+        asked = {"paths": [], "checksums": [], "packages": [], "binary": "", **self._task.args}
         binary = {"type": "file", "mode": "0755", "uid": 0, "gid": 0}
         return {
             **super().run(tmp, task_vars),

@@ -224,10 +224,20 @@ def test_right_for_want_of_the_host(host: Host, monkeypatch: pytest.MonkeyPatch)
     assert "asks another server" in host.rehearsal()[2]
 
 
-def test_a_log_that_cannot_be_sent(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A syslog server that is out of reach answers no call."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[alert] 8#8: *1 send() failed (111: Connection refused) while logging to syslog",
+        "[error] 8#8: recv() failed (111: Connection refused) while resolving, resolver: [::1]:53",
+        "[alert] 8#8: send() failed (101: Network unreachable) while resolving, resolver: [::1]:53",
+    ],
+)
+def test_a_server_that_answers_no_call(
+    host: Host, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """A syslog server or a name server that is out of reach has no part in what is answered."""
     answered_by(monkeypatch, "wrong-fallback")
-    host.log = ["[alert] 8#8: *1 send() failed (111: Connection refused) while logging to syslog"]
+    host.log = [line]
     assert host.rehearsal()[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,17 @@ def test_path_that_cannot_be_looked_at(
     assert result["failed"] is True
     assert "cannot look at the host" in result["msg"]
     assert "/root/x" in result["msg"]
+
+
+def test_names_of_name_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    """With name servers it is they who are asked: a name of /etc/hosts is none of theirs."""
+    # A port at which nothing answers is told at once by the kernel.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    server = {"address": "127.0.0.1", "port": port}
+    asked = {"names": ["localhost"], "name_servers": [server]}
+    result = run(nginx_facts.main, capsys, asked)
+    assert result["names"] == [
+        {"name": "localhost", "error": "127.0.0.1 says nothing: Connection refused"}
+    ]
