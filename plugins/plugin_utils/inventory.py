@@ -27,6 +27,9 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.certificates 
     Material,
     is_readable,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.containers import (
+    read_container,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.limits import (
     read_rate_limits,
     read_sizes,
@@ -272,6 +275,7 @@ class Inventory:
         for variable, (low, high) in COUNTS.items():
             self.reader.integer(variable, self.given[variable], low, high)
         read_snippets(self.reader, self.given["grpc_proxy_snippets"])
+        read_container(self.reader, self.given)
 
     def _read_limits(self, tokens: bool) -> dict[str, Any]:
         return {

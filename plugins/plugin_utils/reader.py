@@ -21,7 +21,7 @@ HOST_NAME = re.compile(
 )
 DURATION = re.compile(r"[1-9][0-9]{0,8}(ms|s|m|h|d)")
 SIZE = re.compile(r"0|[1-9][0-9]{0,8}[km]?")
-SECRETS = ("token", "private_key")
+SECRETS = ("token", "private_key", "password")
 LONGEST_QUOTE = 200
 
 

@@ -59,6 +59,8 @@ DEEP = (
     "grpc_proxy_allow",
     "grpc_proxy_body_limit",
     "grpc_proxy_connection_limit",
+    "grpc_proxy_container_mounts",
+    "grpc_proxy_container_registry",
     "grpc_proxy_deny",
     "grpc_proxy_listen.allow",
     "grpc_proxy_listen.deny",
@@ -556,6 +558,18 @@ def single_cases() -> dict[str, Case]:
             {"addresses": ["192.0.2.53"], "valid": "500ms"},
             "give a time such as 10s",
             ".valid",
+        ),
+        "container-mount-relative": _proxy(
+            "grpc_proxy_container_mounts", ["/etc/ours", "../etc"], "give an absolute path", "[1]"
+        ),
+        "container-mount-with-options": _proxy(
+            "grpc_proxy_container_mounts", ["/etc:/etc:rw"], "give an absolute path", "[0]"
+        ),
+        "container-registry-without-password": _proxy(
+            "grpc_proxy_container_registry",
+            {"username": "somebody"},
+            "give username and password",
+            ".password",
         ),
         "install-elsewhere": _proxy("grpc_proxy_install", "snap", "'snap'; choose one of package"),
         "snippet-misspelt": _proxy(

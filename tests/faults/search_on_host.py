@@ -12,7 +12,9 @@ from pathlib import Path
 
 PLACES = ("/etc", "/run", "/var", "/tmp", "/root", "/home")  # noqa: S108
 LOGS = "/var/log/"
-ENGINE = "/var/lib/docker/"
+# What a container sees: its layers, which are looked at themselves, and the kernel's own files.
+ENGINES = ("/var/lib/docker/", "/run/docker/")
+VIEWS = ("merged", "rootfs")
 # What was searched before and has not changed since: a file's time of change cannot be set.
 CLEAN = Path(__file__).with_name("clean.json")
 CURSOR = Path(__file__).with_name("cursor")
@@ -37,9 +39,8 @@ def files() -> Iterator[Path]:
     """Return every log, and every file that others than its owner may read."""
     for place in PLACES:
         for folder, folders, names in os.walk(place):
-            # A container's view of its layers, which are looked at themselves, and of the kernel.
-            if folder.startswith(ENGINE) and "merged" in folders:
-                folders.remove("merged")
+            if folder.startswith(ENGINES):
+                folders[:] = [name for name in folders if name not in VIEWS]
             for path in (Path(folder, name) for name in names):
                 try:
                     mode = path.lstat().st_mode
