@@ -1,0 +1,291 @@
+"""An nginx that is a container: what it is told, and what is told of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import container as module
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
+    ContainerInstance,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import OWNER
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Inconclusive
+
+from tests.unit.model_docker import Container, ModelEngine
+
+OURS = {OWNER: "oap-proxy"}
+CANDIDATE = Path("/etc/nginx/oap-proxy/generations/0123456789ab/nginx.conf")
+
+
+@pytest.fixture
+def engine() -> ModelEngine:
+    """An engine with one container of ours, which runs."""
+    engine = ModelEngine()
+    engine.add("oap-proxy", labels=OURS)
+    return engine
+
+
+@pytest.fixture
+def instance(engine: ModelEngine, tmp_path: Path) -> ContainerInstance:
+    """The instance."""
+    log = str(tmp_path / "error.log")
+    return ContainerInstance("oap-proxy", "nginx", log, "/run/oap-proxy", "", engine)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [("running", True), ("paused", True), ("restarting", False), ("exited", False)],
+)
+def test_running(
+    instance: ContainerInstance, engine: ModelEngine, state: str, running: bool
+) -> None:
+    """One that the engine starts again and again does not run."""
+    engine.there[0].state = state
+    assert instance.running() is running
+
+
+def test_an_engine_that_does_not_answer(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """Nothing runs then, and every command says why it was not done."""
+    engine.silent = "the docker engine does not answer: no such file"
+    assert not instance.running()
+    assert instance.workers() == set()
+    for done, words in (
+        instance.start(),
+        instance.reload(),
+        instance.restart(),
+        instance.hand_over(),
+        instance.test(CANDIDATE),
+    ):
+        assert not done
+        assert words == f"{engine.silent}."
+    instance.stop()
+    assert instance.outdated() is None
+    assert instance.obstacle() is None
+    assert instance.settle() == []
+
+
+def test_commands(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """Each is one request of the engine's."""
+    assert instance.reload() == (True, "")
+    assert instance.start() == (True, "")
+    instance.stop()
+    assert engine.done == [
+        ("oap-proxy", "kill", "HUP"),
+        ("oap-proxy", "start"),
+        ("oap-proxy", "stop", 10),
+    ]
+
+
+def test_one_that_restarts_is_ended_first(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """Else the engine would say that it runs already."""
+    engine.there[0].state = "restarting"
+    instance.start()
+    assert engine.done == [("oap-proxy", "stop", 0), ("oap-proxy", "start")]
+
+
+def test_what_is_refused_is_told(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """With the engine's own words."""
+    engine.refuses = "the docker engine says: no"
+    assert instance.reload() == (False, "the docker engine says: no.")
+    engine.there.clear()
+    assert instance.start() == (
+        False,
+        "there is no container oap-proxy; 'site.yml' makes it.",
+    )
+    assert instance.reload() == (False, "there is no container oap-proxy.")
+
+
+def test_a_test_is_a_container_of_its_own(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """With the image, the mounts and the network of the one that will serve."""
+    engine.result = (1, "nginx: [emerg] no")
+    assert instance.test(CANDIDATE) == (False, "nginx: [emerg] no")
+    (ran,) = engine.ran
+    assert ran["Image"] == "sha256:one"
+    assert [*ran["Entrypoint"], *ran["Cmd"]] == ["nginx", "-t", "-q", "-c", str(CANDIDATE)]
+    assert ran["HostConfig"]["NetworkMode"] == "host"
+    assert ran["HostConfig"]["RestartPolicy"] == {"Name": "no"}
+    assert f"{CANDIDATE.parent}:{CANDIDATE.parent}:ro" in ran["HostConfig"]["Binds"]
+    assert ran["Healthcheck"] == {"Test": ["NONE"]}
+
+
+def test_the_image_that_is_to_come_tests(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """The one that is to take the place; in check mode, the image that is given."""
+    engine.add("oap-proxy-next", labels=OURS, state="created", image="sha256:two")
+    instance.test(CANDIDATE)
+    instance.image = "sha256:three"
+    instance.test(CANDIDATE)
+    assert [ran["Image"] for ran in engine.ran] == ["sha256:two", "sha256:three"]
+
+
+def test_nothing_to_test_with(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """Without any container there is none to take after."""
+    engine.there.clear()
+    assert instance.test(CANDIDATE) == (
+        False,
+        "there is no container oap-proxy to test with.",
+    )
+
+
+def test_a_handover(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """Started beside; the name passes on before the first one is told to drain."""
+    assert instance.outdated() is None
+    engine.add("oap-proxy-next", labels=OURS, state="created", pid=4712)
+    assert "oap-proxy-next is there to take its place" in (instance.outdated() or "")
+    assert instance.obstacle() is None
+    assert instance.hand_over() == (True, "")
+    assert instance.running()
+    instance.complete()
+    assert engine.done == [
+        ("oap-proxy-next", "start"),
+        ("oap-proxy", "update", "no"),
+        ("oap-proxy", "rename", "oap-proxy-drains-abc"),
+        ("oap-proxy-next", "rename", "oap-proxy"),
+        ("oap-proxy-drains-abc", "kill", "QUIT"),
+    ]
+    assert instance.outdated() is None
+
+
+def test_a_handover_that_is_taken_back(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """The first one keeps its name and serves on; the other one ends its calls."""
+    engine.add("oap-proxy-next", labels=OURS, state="created")
+    engine.ends_at_start = True
+    instance.hand_over()
+    assert not instance.running()
+    engine.done.clear()
+    instance.take_back()
+    assert instance.running()
+    assert engine.done == [
+        ("oap-proxy-next", "update", "no"),
+        ("oap-proxy-next", "rename", "oap-proxy-drains-abc"),
+        ("oap-proxy-drains-abc", "kill", "QUIT"),
+    ]
+    assert instance.outdated() is None
+
+
+def test_published_ports_are_an_obstacle(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """The engine gives each of them to one container."""
+    engine.add("oap-proxy-next", labels=OURS, state="created", network="bridge")
+    assert "the ports of oap-proxy-next are published" in (instance.obstacle() or "")
+
+
+def test_a_restart_takes_the_next_one(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """The one before ends, and goes; a gap is what was allowed."""
+    engine.add("oap-proxy-next", labels=OURS, state="created", pid=4712)
+    assert instance.restart() == (True, "")
+    (left,) = engine.there
+    assert (left.name, left.pid, left.state, left.restart) == (
+        "oap-proxy", 4712, "running", "unless-stopped",
+    )  # fmt: skip
+
+
+def test_what_a_killed_run_has_left(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """What drained goes, what drains stays, and one that has lost its name gets it."""
+    engine.there.clear()
+    engine.add("oap-proxy-next", labels=OURS)
+    engine.add("oap-proxy-drains-1", labels=OURS, state="exited")
+    engine.add("oap-proxy-drains-2", labels=OURS)
+    engine.add("oap-proxy-rehearsal", labels=OURS)
+    engine.add("of-somebody-else", state="exited")
+    assert instance.settle() == ["container oap-proxy-next"]
+    assert sorted(one.name for one in engine.there) == [
+        "oap-proxy", "oap-proxy-drains-2", "of-somebody-else",
+    ]  # fmt: skip
+    assert instance.settle() == []
+
+
+def test_paused_and_stopped(
+    instance: ContainerInstance, engine: ModelEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both act on nothing, and each is told with what ends it."""
+    assert instance.stopped() is None
+    engine.there[0].state = "paused"
+    assert "'docker unpause oap-proxy'" in (instance.stopped() or "")
+    engine.there[0].state = "running"
+    stopped = type("Process", (), {"state": "T"})()
+    monkeypatch.setattr(module, "process", lambda _pid: stopped)
+    assert "'kill -CONT 4711'" in (instance.stopped() or "")
+    assert instance.troubles()
+
+
+def test_workers_by_the_hosts_ids_and_their_own(
+    instance: ContainerInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The log names a worker by its id in the container."""
+    titles = [(100, "nginx: worker process"), (101, "nginx: worker process is shutting down")]
+    monkeypatch.setattr(module, "children", lambda _pid: titles)
+    monkeypatch.setattr(module, "_own_id", lambda pid: pid - 93)
+    assert instance.workers() == {100}
+    mark = instance.mark()
+    died = "2026/01/01 00:00:00 [alert] 1#1: worker process 7 exited on signal 11\n"
+    (tmp_path / "error.log").write_text(died, encoding="ascii")
+    assert instance.given_up(mark, set())
+    assert not instance.given_up(mark, {100})
+
+
+def test_own_id_of_this_process() -> None:
+    """Outside of a container both are one."""
+    assert module._own_id(os.getpid()) == os.getpid()
+    assert module._own_id(2**22 + 1) == 2**22 + 1
+
+
+def test_words_of_before_the_log_was_opened(
+    instance: ContainerInstance, engine: ModelEngine
+) -> None:
+    """They are the container's alone."""
+    engine.there[0].says = "nginx: [emerg] mkdir() failed\nand more\n"
+    assert instance.log_since(Mark(0, 0, time.time())) == ["nginx: [emerg] mkdir() failed"]
+    assert instance.alerts_since(instance.mark()) == []
+    assert instance.altered() is None
+
+
+def test_a_rehearsal_that_does_not_start(
+    instance: ContainerInstance, engine: ModelEngine, tmp_path: Path
+) -> None:
+    """It says nothing of the configuration, in nginx's own words; and nothing is left of it."""
+    (tmp_path / "nginx.conf").write_text("upstream x { server oap.invalid:1; }", encoding="ascii")
+    engine.ends_at_start = True
+    with (
+        pytest.raises(Inconclusive, match="it did not start"),
+        instance.rehearse(tmp_path / "nginx.conf"),
+    ):
+        pass
+    assert [one.name for one in engine.there] == ["oap-proxy"]
+    engine.there.clear()
+    with (
+        pytest.raises(Inconclusive, match="no container oap-proxy"),
+        instance.rehearse(tmp_path / "nginx.conf"),
+    ):
+        pass
+
+
+def test_a_rehearsal_has_nothing_of_the_hosts(
+    instance: ContainerInstance,
+    engine: ModelEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """No network, and no place of the host's to write to."""
+    (tmp_path / "nginx.conf").write_text("events {}", encoding="ascii")
+    kept: list[tuple[str, dict[str, Any]]] = []
+    create = engine.create
+
+    def keeps(name: str, config: dict[str, Any]) -> Container:
+        kept.append((name, config))
+        return create(name, config)
+
+    monkeypatch.setattr(engine, "create", keeps)
+    engine.ends_at_start = True
+    with pytest.raises(Inconclusive), instance.rehearse(tmp_path / "nginx.conf"):
+        pass
+    ((name, config),) = kept
+    assert name == "oap-proxy-rehearsal"
+    host = config["HostConfig"]
+    assert host["NetworkMode"] == "none"
+    assert all(bind.endswith(":ro") for bind in host["Binds"])
+    assert str(tmp_path) in host["Tmpfs"]
+    assert config["Labels"] == OURS
