@@ -17,8 +17,10 @@ before, each with its own clock.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable
 
@@ -67,7 +69,7 @@ class Upgrade:
         """
         master = self._main()
         started, _blank, _options = title(master).partition(_MASTER)[2].partition(" ")
-        if Path(started).resolve() != Path(binary).resolve():
+        if os.path.realpath(started) != os.path.realpath(binary):
             return (
                 f"the master process {master} would start what it was started as itself, "
                 f"{started or 'which is not known'}, and not {binary}."
@@ -113,7 +115,9 @@ class Upgrade:
             return
         self._signal("KILL", master)
         _wait(lambda: self._main() == second)
-        self._old_pid_file().unlink(missing_ok=True)
+        # It gives it away itself only at a quiet end.
+        with suppress(OSError):
+            self._pid_file.with_name(f"{self._pid_file.name}.oldbin").unlink()
 
     def take_back(self) -> None:
         """End what the first master has started beside itself, once it has workers again."""
@@ -136,10 +140,6 @@ class Upgrade:
 
     def _signal(self, name: str, pid: int) -> None:
         self._call("kill", f"-{name}", str(pid))
-
-    def _old_pid_file(self) -> Path:
-        """Return what nginx calls the pid file of the first of two masters."""
-        return self._pid_file.with_name(f"{self._pid_file.name}.oldbin")
 
     def _named(self) -> int:
         """Return the process id in the pid file; 0 while there is none."""

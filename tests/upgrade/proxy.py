@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,19 @@ class Proxy(Deployment):
         before = self.workers()
         assert before
         self.machine.run("systemctl", "reload", self.name)
-        end = time.monotonic() + SECONDS
-        while not (now := self.workers()) or now & before:
-            assert time.monotonic() < end, f"{self.name}: a reload has no effect, {before}, {now}"
-            time.sleep(POLL_SECONDS)
+        _come(
+            lambda: bool(self.workers()) and not self.workers() & before, "a reload has no effect"
+        )
+
+    def signal(self, name: str, done: Callable[[], bool]) -> None:
+        """Send the main process a signal, and wait for what it does."""
+        self.machine.run("kill", f"-{name}", str(self.pid))
+        _come(done, f"{name} has no effect")
+
+
+def _come(done: Callable[[], bool], trouble: str) -> None:
+    """Wait for something."""
+    end = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < end, trouble
+        time.sleep(POLL_SECONDS)

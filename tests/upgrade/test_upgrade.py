@@ -61,26 +61,26 @@ def versions(proxies: Proxies, package: Proxy) -> Proxy:
 
 
 def loaded(proxy: Proxy, settings: Variables | None = None) -> tuple[Run, Clients]:
-    """Run site.yml under load."""
+    """Run site.yml under load; systemd follows while streams of before are still held."""
     with Clients(proxy.target) as clients:
         run = proxy.site(settings)
+        proxy.follows()
     return run, clients
 
 
 def upgraded(proxy: Proxy, tell: Tell, what: str, settings: Variables | None = None) -> Run:
     """Hold that a run under load has the new binary take over, and that no other run is needed."""
-    before = proxy.pid
+    before, version = proxy.pid, proxy.version
     planned = proxy.site(settings, "--check")
     assert planned.changed() == 1
     [sentence] = planned.of_module(MODULE)["drift"]
-    assert "is nginx 1.22.1, of a binary that was replaced since" in sentence
+    assert f"is nginx {version}, of a binary that was replaced since" in sentence
     assert proxy.pid == before
     run, clients = loaded(proxy, settings)
     assert run.changed() == 1
     assert (run.of_module(MODULE)["action"], proxy.pid != before) == ("upgraded", True)
     assert proxy.is_of_the_file()
     tell(what, clients)
-    proxy.follows()
     again = proxy.site(settings)
     assert (again.changed(), again.of_module(MODULE)["action"]) == (0, "none")
     return run
@@ -99,16 +99,15 @@ def test_the_same_version_in_a_new_file(package: Proxy, tell: Tell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("binary", "reason", "cause"),
+    ("settings", "binary", "reason", "cause"),
     [
-        (ENDING, "not_started", "the new nginx does not take over from the one that runs"),
-        (ANOTHER, "not_live", "answers with generation 0123456789ab instead of generation"),
+        ({}, ENDING, "not_started", "the new nginx does not take over from the one that runs"),
+        (CHANGED, ANOTHER, "not_live", "answers with generation 0123456789ab instead of"),
     ],
     ids=["ends", "answers-wrongly"],
 )
-@pytest.mark.parametrize("settings", [{}, CHANGED], ids=["unchanged", "changed"])
 def test_one_that_cannot_serve(
-    versions: Proxy, tell: Tell, binary: str, reason: str, cause: str, settings: Variables
+    versions: Proxy, tell: Tell, settings: Variables, binary: str, reason: str, cause: str
 ) -> None:
     """The old one serves on with what it had, whole; a good binary then heals it."""
     versions.replace(GOOD)
@@ -127,14 +126,26 @@ def test_one_that_cannot_serve(
     assert f"Rolled back: generation {live} is live again." in failure.message
     assert (versions.live, versions.pid) == (live, pid)
     tell(f"a new binary that fails: {reason}", clients)
-    versions.follows()
-    assert (versions.live, versions.pid) == (live, pid)
 
     versions.replace(GOOD)
     healed, clients = loaded(versions, settings)
     assert healed.of_module(MODULE)["action"] == "upgraded"
     tell("healed", clients)
-    versions.follows()
+
+
+@pytest.mark.parametrize("last", ["USR2", "WINCH"])
+def test_a_run_that_was_killed_half_way(package: Proxy, tell: Tell, last: str) -> None:
+    """Two masters are there, and the old one accepts or does no more: the next run goes on."""
+    package.replace(PACKAGED)
+    old = package.pid
+    package.signal("USR2", lambda: len(package.masters()) == 2)
+    if last == "WINCH":
+        package.signal("WINCH", lambda: not package.workers() - package.masters())
+    assert package.pid == old
+    run, clients = loaded(package)
+    assert run.of_module(MODULE)["action"] == "upgraded"
+    assert package.is_of_the_file()
+    tell(f"a run killed after {last}, and the next one", clients)
 
 
 def test_another_version(versions: Proxy, tell: Tell) -> None:

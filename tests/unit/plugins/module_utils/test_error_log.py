@@ -56,6 +56,15 @@ def test_the_proof_makes_no_trouble(log: ErrorLog) -> None:
     assert log.trouble_since(mark) == [BIND]
 
 
+@pytest.mark.parametrize(("how", "told"), [("on signal 9", False), ("on signal 11", True)])
+def test_a_binary_that_was_taken_back(log: ErrorLog, how: str, told: bool) -> None:
+    """That we have ended it is no trouble; that it ended by itself is."""
+    mark = log.mark()
+    line = f"[alert] 7#7: new binary process 31 exited {how}"
+    write(log, AT + line)
+    assert log.trouble_since(mark) == ([line] if told else [])
+
+
 def test_log_says_a_thing_once(log: ErrorLog) -> None:
     """Five failed binds are one line; of many lines twenty are told, grave ones before all."""
     mark = log.mark()

@@ -223,6 +223,21 @@ def test_a_run_that_was_killed_half_way(old: ModelNginx, files: list[File], brok
     assert error.rolled_back
 
 
+def test_what_a_killed_run_had_brought_live(old: ModelNginx) -> None:
+    """The old nginx goes on with it for no longer than it takes to bring back what was proven."""
+    old.tree.swap(old.tree.stage(_sealed(old, NEW)))
+    old.reload()
+    old.sleep(1.0)
+    assert (old.answers(), old.tree.proven()) == ({NEW_ID}, OLD_ID)
+    old.faults.upgrade = "wrong-fallback"
+    old.verbs()
+    began = old.now
+    error = failing(old, NEW)
+    assert (error.rolled_back, error.generation) == (True, OLD_ID)
+    assert old.verbs() == ["test", "hand over", "take back", "reload"]
+    assert old.now - began < 1
+
+
 def _sealed(nginx: ModelNginx, files: list[File]) -> list[File]:
     """Return the files together with what a transaction adds to them."""
     if files is OLD:
