@@ -13,8 +13,9 @@ from pathlib import Path
 PLACES = ("/etc", "/run", "/var", "/tmp", "/root", "/home")  # noqa: S108
 LOGS = "/var/log/"
 # What a container sees: its layers, which are looked at themselves, and the kernel's own files.
+# Its network is no file.
 ENGINES = ("/var/lib/docker/", "/run/docker/")
-VIEWS = ("merged", "rootfs")
+VIEWS = ("merged", "rootfs", "netns")
 # What was searched before and has not changed since: a file's time of change cannot be set.
 CLEAN = Path(__file__).with_name("clean.json")
 CURSOR = Path(__file__).with_name("cursor")
