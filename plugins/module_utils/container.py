@@ -81,6 +81,8 @@ class ContainerInstance:
         self._own_ids: dict[int, int] = {}
         # The name of the one that serves, or is about to.
         self._serving = name
+        # One that was taken back; what it said tells why.
+        self._failed: Any = None
 
     # What there is
 
@@ -260,7 +262,7 @@ class ContainerInstance:
                 found.wait(timeout=_STOP_S)
             self._put_next_in_place()
             found = self._container()
-            found.update(restart_policy={"Name": "unless-stopped"})
+            found.update(restart_policy={"Name": "always"})
             found.start()
 
         return self._do(work)
@@ -334,6 +336,7 @@ class ContainerInstance:
             failed = self._container(self.name + NEXT)
             failed.update(restart_policy={"Name": "no"})
             failed.rename(f"{self.name}{_DRAINS}{failed.short_id}")
+            self._failed = failed
             failed.kill("QUIT")
 
         self._do(work)
@@ -376,10 +379,11 @@ class ContainerInstance:
         told = self.error_log.trouble_since(mark)
         if told:
             return told
-        with suppress(EngineError):
-            found = self._container()
-            return trouble(_lines(found, since=int(mark.clock))) if found else []
-        return []
+        try:
+            found = self._failed or self._container()
+        except EngineError:
+            return []
+        return trouble(_lines(found, since=int(mark.clock))) if found else []
 
     def alerts_since(self, mark: Mark) -> list[str]:
         """See :class:`instance.Instance`."""

@@ -243,9 +243,27 @@ def test_another_image(proxy: Site, story: Story, other_image: str) -> None:
     assert image_of(proxy) == proxy.image
 
 
-def test_other_settings(proxy: Site, story: Story) -> None:
+def test_other_mounts(proxy: Site, story: Story) -> None:
     """What the engine cannot change in a container is taken by a new one, in the same way."""
-    replaced(proxy, {"grpc_proxy_container_memory": "700m"}, story, "other limits of the container")
+    mounts = {"grpc_proxy_container_mounts": ["/etc/oap-users", "/etc/ssl"]}
+    replaced(proxy, mounts, story, "other mounts of the container")
+
+
+def test_another_limit(proxy: Site, story: Story) -> None:
+    """A limit on memory is set in place."""
+    live, master = proxy.have_usual(), proxy.master
+    less = {"grpc_proxy_container_memory": "700m"}
+    assert proxy.play(less, "--check").changed() == 1
+    with proxy.load() as load:
+        steady(load)
+        proxy.play(less).changed()
+        steady(load)
+    none_lost(load)
+    assert docker(proxy, "inspect", "--format={{.HostConfig.Memory}}", UNIT) == str(700 << 20)
+    assert (proxy.master, proxy.generation()) == (master, live)
+    assert proxy.play(less).changed() == 0
+    story.tell("another limit on memory", "none: in place", "as before", load)
+    proxy.play().changed()
 
 
 def test_image_that_does_not_serve(proxy: Site, story: Story) -> None:

@@ -22,7 +22,7 @@ class Container:
     says: str = ""
     status_code: int = 0
     config: dict[str, Any] = field(default_factory=dict)
-    restart: str = "unless-stopped"
+    restart: str = "always"
 
     @property
     def id(self) -> str:

@@ -179,7 +179,7 @@ def test_a_restart_takes_the_next_one(instance: ContainerInstance, engine: Model
     assert instance.restart() == (True, "")
     (left,) = engine.there
     assert (left.name, left.pid, left.state, left.restart) == (
-        "oap-proxy", 4712, "running", "unless-stopped",
+        "oap-proxy", 4712, "running", "always",
     )  # fmt: skip
 
 
