@@ -11,7 +11,8 @@ from tests.faults.playbook import Run, Variables
 from tests.hosts.progress import LabError
 
 MODULE = "skywalking.oap_proxy.nginx_config"
-DRAIN_SECONDS = 5
+# Longer than a run waits for systemd, so that streams of before are still held after it.
+DRAIN_SECONDS = 20
 SETTINGS: Variables = {
     "grpc_proxy_drain_timeout": f"{DRAIN_SECONDS}s",
     # As by default: then no call is lost.
