@@ -29,7 +29,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 # clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## Gates, molecule, distributions, tests on hosts; `make faults` has the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities changes-short distributions molecule balancing
+	@$(TOGETHER) faults-short capabilities changes-short packages distributions molecule balancing
 	@$(MAKE) resilience
 
 ##@ Test a part
@@ -99,6 +99,9 @@ faults-page: $(READY) ## docs/faults.md anew from what `make faults` has measure
 capabilities: machine-for-tests ## TLS, tokens, access lists, limits, further services, the access log
 	@$(PART) capabilities pytest tests/capabilities
 
+packages: machine-for-tests ## nginx from a repository of nginx.org's shape: key, version, hold, and back
+	@$(PART) packages pytest tests/packages
+
 balancing: machine-for-tests ## How 1,000 calls fall, by balancing method
 	@$(PART) balancing pytest tests/balancing
 
@@ -145,5 +148,5 @@ $(READY): requirements.lock
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
   lint-changelog types sanity unit specs versions install-test molecule distributions faults \
-  faults-every faults-short faults-page changes changes-short capabilities balancing resilience bench build changelog \
-  lock images machine machine-for-tests clean help
+  faults-every faults-short faults-page changes changes-short capabilities packages balancing resilience bench \
+  build changelog lock images machine machine-for-tests clean help
