@@ -29,7 +29,8 @@ demo-down: machine ## Remove the hosts of `make demo`
 # clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## Gates, molecule, distributions, tests on hosts; `make faults` and `make matrix` have the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities changes-short distributions mainline molecule balancing upgrade
+	@$(TOGETHER) faults-short capabilities changes-short packages distributions mainline molecule \
+	  balancing upgrade
 	@$(MAKE) resilience
 
 ##@ Test a part
@@ -108,6 +109,9 @@ capabilities: machine-for-tests ## TLS, tokens, access lists, limits, further se
 upgrade: machine-for-tests ## nginx replaced by another one under load, and by one that cannot serve
 	@$(PART) upgrade pytest tests/upgrade
 
+packages: machine-for-tests ## nginx from a repository of nginx.org's shape: key, version, hold, and back
+	@$(PART) packages pytest tests/packages
+
 balancing: machine-for-tests ## How 1,000 calls fall, by balancing method
 	@$(PART) balancing pytest tests/balancing
 
@@ -154,6 +158,5 @@ $(READY): requirements.lock
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
   lint-changelog types sanity unit specs versions install-test molecule distributions matrix mainline \
-  faults faults-every faults-short faults-page changes changes-short capabilities upgrade balancing \
-  resilience bench build changelog \
-  lock images machine machine-for-tests clean help
+  faults faults-every faults-short faults-page changes changes-short capabilities packages upgrade \
+  balancing resilience bench build changelog lock images machine machine-for-tests clean help

@@ -29,7 +29,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Version, modules left out, and sentences for what is missing.
+  description: Version, user, modules left out, and sentences for what is missing.
   type: dict
 """
 

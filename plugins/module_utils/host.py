@@ -60,7 +60,7 @@ class Host:
         return name if name not in ("", "systemd") else "unknown"
 
     def distribution(self) -> dict[str, str]:
-        """Return id, version and full name from os-release; empty where it does not tell."""
+        """Return id, version, code name and full name from os-release; empty where not told."""
         told = {}
         text = self._read("etc/os-release") or self._read("usr/lib/os-release")
         for line in text.splitlines():
@@ -72,21 +72,26 @@ class Host:
         return {
             "id": told.get("ID", ""),
             "version": told.get("VERSION_ID", ""),
+            "codename": told.get("VERSION_CODENAME", ""),
             "name": told.get("PRETTY_NAME", ""),
         }
 
-    def packages(self, names: list[str]) -> list[str]:
+    def packages(self, names: list[str]) -> dict[str, dict[str, Any]]:
         """Return those of the packages that are installed; none where there is no dpkg."""
         if not names:
-            return []
-        shape = "--showformat=${Package} ${db:Status-Status}\n"
+            return {}
+        shape = "--showformat=${Package} ${db:Status-Status} ${db:Status-Want} ${Version}\n"
         try:
             # Its status tells that one of them is unknown, which is an answer too.
             _status, out, _error = self._run(["dpkg-query", "--show", shape, "--", *names])
         except OSError:
-            return []
-        installed = set(out.splitlines())
-        return [name for name in names if f"{name} installed" in installed]
+            return {}
+        found = {}
+        for line in out.splitlines():
+            name, state, want, version = [*line.split(" "), "", "", ""][:4]
+            if state == "installed":
+                found[name] = {"version": version, "held": want == "hold"}
+        return {name: found[name] for name in names if name in found}
 
     def build(self, binary: str) -> str | None:
         """Return what ``BINARY -V`` prints, or why it cannot be run; None where there is none."""

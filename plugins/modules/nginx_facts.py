@@ -140,6 +140,10 @@ distribution:
       description: Its C(VERSION_ID).
       type: str
       sample: "12"
+    codename:
+      description: Its C(VERSION_CODENAME).
+      type: str
+      sample: bookworm
     name:
       description: Its C(PRETTY_NAME).
       type: str
@@ -169,10 +173,17 @@ paths:
       description: SHA-256 of a regular file of O(checksums); null for all else.
       type: str
 packages:
-  description: Those of O(packages) that are installed.
+  description: Those of O(packages) that are installed, by name.
   returned: success
-  type: list
-  elements: str
+  type: dict
+  contains:
+    version:
+      description: The version.
+      type: str
+      sample: 1.22.1-9+deb12u3
+    held:
+      description: Whether it is on hold, so that apt does not change it.
+      type: bool
 build:
   description:
     - What O(binary) prints when it is run with C(-V), or why it cannot be run; null where there

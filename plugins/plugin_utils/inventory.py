@@ -36,6 +36,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.limits import
     read_stream_limits,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.listeners import read_listeners
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.packages import read_package
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.reader import DURATION, Reader
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.resolver import read_resolver
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.servers import (
@@ -187,6 +188,7 @@ class Inventory:
         tls = read_listener_tls(self.reader, given, wants_tls, self.on_host, self.dates)
         self._judge_server_names(given, tls, services)
         return {
+            "package": read_package(self.reader, self.given),
             "servers": servers,
             "balance": read_balance(
                 self.reader, "grpc_proxy_balance", self.given["grpc_proxy_balance"], servers

@@ -11,6 +11,9 @@ from typing import Any
 FLOOR = (1, 13, 10)
 """The first nginx with the gRPC module (changes of nginx 1.13.10)."""
 
+USER = "www-data"
+"""Debian's packages are built without a user of their own, and run nginx as this one."""
+
 NEEDED_WITH = ("http_v2_module", "http_ssl_module")
 NEEDED_NOT_WITHOUT = (
     "http_geo_module",
@@ -24,19 +27,21 @@ NEEDED_NOT_WITHOUT = (
 
 
 def read_build(text: str | None) -> dict[str, Any]:
-    """Return version, modules left out, and what is missing for a gRPC proxy.
+    """Return version, user, modules left out, and what is missing for a gRPC proxy.
 
     :param text: output of ``nginx -V``, None where there is no nginx.
-    :returns: ``version`` (empty when there was none), ``with`` and ``without`` (names of
-        modules), and ``missing`` (sentences, empty when the build will do).
+    :returns: ``version`` (empty when there was none), ``user`` (whose its workers are to be),
+        ``with`` and ``without`` (names of modules), and ``missing`` (sentences, empty when the
+        build will do).
     """
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", text or "")
     if text is None or not found:
         fault = "it is not there" if text is None else "it does not tell its version"
-        return {"version": "", "with": [], "without": [], "missing": [fault]}
+        return {"version": "", "user": USER, "with": [], "without": [], "missing": [fault]}
     version = tuple(int(part) for part in found.groups())
     chosen = sorted(set(re.findall(r"--with-(\w+_module)", text)))
     without = sorted(set(re.findall(r"--without-(\w+)", text)))
+    user = re.search(r"(?<=\s)--user=([a-z_][a-z0-9_-]*)(?=\s|$)", text)
     missing = []
     if version < FLOOR:
         missing.append(
@@ -46,6 +51,7 @@ def read_build(text: str | None) -> dict[str, Any]:
     missing += [f"it lacks {name}" for name in NEEDED_NOT_WITHOUT if name in without]
     return {
         "version": ".".join(map(str, version)),
+        "user": user.group(1) if user else USER,
         "with": chosen,
         "without": without,
         "missing": missing,

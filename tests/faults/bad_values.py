@@ -18,6 +18,7 @@ from tests.hosts.paths import ROOT
 
 ADDRESS = "192.0.2.7"
 OAP = {"oap_address": ADDRESS}
+FINGERPRINT = "573BFD6B3D8FBC641079A6ABABF5BD827BD9BF62"
 # Stands for the name of a case's proxy.
 PROXY = "PROXY"
 
@@ -39,6 +40,8 @@ GOOD = {
     "grpc_proxy_listen.address": "192.0.2.1",
     "grpc_proxy_listen.port": 11800,
     "grpc_proxy_balance": "round_robin",
+    "grpc_proxy_package_version": "1.30.4-1~bookworm",
+    "grpc_proxy_package_repository": "https://mirror.example/nginx",
     "oap_address": ADDRESS,
     "oap_port": 11800,
     "oap_weight": 1,
@@ -65,6 +68,7 @@ DEEP = (
     "grpc_proxy_listen.allow",
     "grpc_proxy_listen.deny",
     "grpc_proxy_oap_token",
+    "grpc_proxy_package_fingerprints",
     "grpc_proxy_rate_limit",
     "grpc_proxy_resolver",
     "grpc_proxy_services",
@@ -260,6 +264,7 @@ def _deep(text: str) -> Case:
         "grpc_proxy_allow[0]": f"10.0.0.0/8{text}",
         "grpc_proxy_deny[0]": f"192.0.2.0/24{text}",
         "grpc_proxy_body_limit.logs": f"1m{text}",
+        "grpc_proxy_package_fingerprints[0]": f"{FINGERPRINT}{text}",
         "grpc_proxy_rate_limit[0].rate": f"10/s{text}",
         "grpc_proxy_listen[0].allow[0]": f"2001:db8::/32{text}",
         "grpc_proxy_resolver.addresses[0]": f"192.0.2.53{text}",
@@ -293,6 +298,7 @@ def _deep(text: str) -> Case:
             "grpc_proxy_allow": [told["grpc_proxy_allow[0]"]],
             "grpc_proxy_deny": [told["grpc_proxy_deny[0]"]],
             "grpc_proxy_body_limit": {"logs": told["grpc_proxy_body_limit.logs"]},
+            "grpc_proxy_package_fingerprints": [told["grpc_proxy_package_fingerprints[0]"]],
             "grpc_proxy_rate_limit": [{"rate": told["grpc_proxy_rate_limit[0].rate"]}],
             "grpc_proxy_listen": [
                 {"port": 11800, "tls": True, "allow": [told["grpc_proxy_listen[0].allow[0]"]]}
@@ -432,6 +438,13 @@ PROXY_VALUES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "grpc_proxy_answer_timeout": ("give a time", ("-5s", "5 s", "1.5s", True, "5S", "1e3s", "0")),
     "grpc_proxy_stream_timeout": ("give a time", ("", "1 hour", None, "1h30m", "h", "-1h", 0)),
     "grpc_proxy_drain_timeout": ("give a time", ("60 s", "forever", "+1s", "1 s", "s1", "1y", "s")),
+    "grpc_proxy_package_version": ("give a version", ("latest", "1.30.*", "v1.30", "1.30 ", "=1")),
+    "grpc_proxy_package_repository": (
+        "give an address",
+        ("mirror.example", "ftp://mirror.example/", "https://", "https://a:b@mirror.example/"),
+    ),
+    "grpc_proxy_package_key": ("give the text", ("", "/etc/key.asc", "ftp://mirror.example/key")),
+    "grpc_proxy_package_fingerprints": ("give a list", ([],)),
     "grpc_proxy_worker_processes": ("from 1 to", (0, -1, 513, 10_000)),
     "grpc_proxy_worker_connections": ("from 64 to", (0, -1, 10_000_000, 63)),
     "grpc_proxy_keep_generations": ("from 2 to", (1, 0, -5, 10_000)),

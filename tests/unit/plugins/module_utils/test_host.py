@@ -100,6 +100,13 @@ def test_distribution(tmp_path: Path, files: dict[str, str], told: tuple[str, st
     assert (found["id"], found["version"], found["name"]) == told
 
 
+def test_codename(tmp_path: Path) -> None:
+    """Its code name is what repositories call it; where it is not told there is none."""
+    assert having(tmp_path, {}).distribution()["codename"] == ""
+    told = {"etc/os-release": "VERSION_CODENAME=bookworm\n"}
+    assert having(tmp_path, told).distribution()["codename"] == "bookworm"
+
+
 # Paths
 
 
@@ -140,18 +147,22 @@ def test_path_of_all_else(tmp_path: Path) -> None:
 
 def test_packages() -> None:
     """Installed is what dpkg says is installed: not what is unknown, left over or like it."""
-    run = Commands({"dpkg-query": (1, "nginx installed\nold config-files\nmore installed\n", "?")})
+    told = "nginx installed hold 1.22.1-9\nold config-files deinstall 1\nmore installed install 2\n"
+    run = Commands({"dpkg-query": (1, told, "?")})
     asked = ["nginx", "old", "none", "mor", "more"]
-    assert Host(run).packages(asked) == ["nginx", "more"]
+    assert Host(run).packages(asked) == {
+        "nginx": {"version": "1.22.1-9", "held": True},
+        "more": {"version": "2", "held": False},
+    }
     assert run.made[0][-6:] == ["--", *asked]
 
 
 def test_packages_of_a_host_without_dpkg() -> None:
     """A host without dpkg has none of them; without a question nothing is run."""
     run = Commands()
-    assert Host(run).packages(["nginx"]) == []
+    assert Host(run).packages(["nginx"]) == {}
     assert len(run.made) == 1
-    assert Host(run).packages([]) == []
+    assert Host(run).packages([]) == {}
     assert len(run.made) == 1
 
 

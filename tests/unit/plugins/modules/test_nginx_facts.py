@@ -29,7 +29,7 @@ echo UnitFileState=enabled
 echo ActiveState=active
 echo NeedDaemonReload=yes
 """
-DPKG = "#!/bin/sh\necho nginx installed\nexit 1\n"
+DPKG = "#!/bin/sh\necho nginx installed install 1.22.1-9\nexit 1\n"
 
 
 @pytest.fixture
@@ -89,13 +89,13 @@ def test_everything_at_once(
         str(tmp_path): "directory", str(certificate): "file", str(tmp_path / "none"): "absent"
     }  # fmt: skip
     assert result["paths"][str(certificate)]["sha256"]
-    assert result["packages"] == ["nginx"]
+    assert result["packages"] == {"nginx": {"version": "1.22.1-9", "held": False}}
     assert result["build"] == "nginx version: nginx/1.22.1\nasked -V\n"
     assert (result["unit"]["file_state"], result["unit"]["need_daemon_reload"]) == ("enabled", True)
     assert [bool(row["error"]) for row in result["names"]] == [False, True]
     assert [row["content"] for row in result["certificates"]] == [PEM, None]
-    for name in ("paths", "names", "certificates"):
-        rows = result[name].values() if name == "paths" else result[name]
+    for name in ("paths", "packages", "names", "certificates"):
+        rows = result[name].values() if isinstance(result[name], dict) else result[name]
         assert all(set(row) == contained(name) for row in rows)
     for name in ("distribution", "unit"):
         assert set(result[name]) == contained(name)
@@ -107,7 +107,7 @@ def test_nothing_is_asked(capsys: pytest.CaptureFixture[str], programs: Path) ->
         program(programs, name, "#!/bin/sh\nexec false\n")
     result = run(nginx_facts.main, capsys, {})
     assert set(result) - ANSIBLES == returned(nginx_facts.RETURN, {"success"})
-    assert (result["paths"], result["packages"], result["names"]) == ({}, [], [])
+    assert (result["paths"], result["packages"], result["names"]) == ({}, {}, [])
     assert (result["build"], result["unit"], result["certificates"]) == (None, None, [])
     assert isinstance(result["ipv6"], bool)
 
@@ -120,7 +120,7 @@ def test_programs_that_are_not_there(
     asked = {"packages": ["nginx"], "unit": "x.service", "binary": str(tmp_path / "nginx")}
     result = run(nginx_facts.main, capsys, asked)
     assert "failed" not in result
-    assert (result["packages"], result["unit"], result["build"]) == ([], None, None)
+    assert (result["packages"], result["unit"], result["build"]) == ({}, None, None)
 
 
 def test_binary_that_is_no_program(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

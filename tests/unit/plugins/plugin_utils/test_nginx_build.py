@@ -18,6 +18,7 @@ def test_debian() -> None:
     """Debian's nginx will do."""
     assert read_build(DEBIAN) == {
         "version": "1.22.1",
+        "user": "www-data",
         "with": ["http_ssl_module", "http_v2_module"],
         "without": [],
         "missing": [],
@@ -29,10 +30,28 @@ def test_no_version(text: str) -> None:
     """What tells no version is no nginx."""
     assert read_build(text) == {
         "version": "",
+        "user": "www-data",
         "with": [],
         "without": [],
         "missing": ["it does not tell its version"],
     }
+
+
+@pytest.mark.parametrize(
+    ("argument", "user"),
+    [
+        ("--user=nginx --group=nginx", "nginx"),
+        ("--user=_http", "_http"),
+        # What would be something else in a configuration is no user.
+        ("--user=a;b", "www-data"),
+        ("--user='a b'", "www-data"),
+        ("--http-user=other", "www-data"),
+    ],
+)
+def test_user(argument: str, user: str) -> None:
+    """The workers' user is that of the build; Debian's builds name none."""
+    assert read_build(DEBIAN.replace("--with-pcre-jit", argument))["user"] == user
+    assert read_build(f"{DEBIAN.rstrip()} {argument}")["user"] == user
 
 
 def test_no_nginx() -> None:
@@ -73,6 +92,7 @@ def test_modules_that_lack() -> None:
     )
     assert read_build(text) == {
         "version": "1.12.0",
+        "user": "www-data",
         "with": ["http_ssl_module"],
         "without": ["http_grpc_module", "http_map_module"],
         "missing": [
