@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.around import CHANGE, Disturbance, heals
+from tests.faults.playbook import Variables
 from tests.faults.site import (
     CONFIGURE,
     CONTAINER,
@@ -213,7 +214,7 @@ def test_stranger_on_a_shared_port(proxy: Site, story: Story) -> None:
     story.tell("another program shares the port", failure.result["reason"], "both")
 
 
-def replaced(proxy: Site, settings: dict[str, object], story: Story, fault: str) -> None:
+def replaced(proxy: Site, settings: Variables, story: Story, fault: str) -> None:
     """Hold that a run replaces the container under load, and loses no call."""
     live, master = proxy.have_usual(), proxy.master
     told = proxy.play(settings, "--check")
