@@ -40,7 +40,7 @@ def files() -> Iterator[Path]:
     """Return every log, and every file that others than its owner may read."""
     for place in PLACES:
         for folder, folders, names in os.walk(place):
-            if folder.startswith(ENGINES):
+            if f"{folder}/".startswith(ENGINES):
                 folders[:] = [name for name in folders if name not in VIEWS]
             for path in (Path(folder, name) for name in names):
                 try:
