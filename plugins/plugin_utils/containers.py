@@ -45,6 +45,14 @@ def read_container(reader: Reader, given: Mapping[str, Any]) -> None:
             DIRECTORY,
             "give an absolute path of letters, digits, '.', '_', '+', '@' and '-'.",
         )
+    command = given["grpc_proxy_reload_command"]
+    if given["grpc_proxy_install"] == "container" and str(command).lower() in ("true", "yes", "1"):
+        reader.complain(
+            "grpc_proxy_reload_command",
+            command,
+            "give false with grpc_proxy_install container, which has no such command: let a "
+            "playbook run nginx_reload when a certificate was renewed.",
+        )
     _read_registry(reader, given["grpc_proxy_container_registry"])
 
 

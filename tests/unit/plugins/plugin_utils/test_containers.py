@@ -18,6 +18,8 @@ GOOD: dict[str, Any] = {
     "grpc_proxy_container_memory": "1g",
     "grpc_proxy_container_mounts": [],
     "grpc_proxy_container_registry": {},
+    "grpc_proxy_install": "container",
+    "grpc_proxy_reload_command": False,
 }
 DIGEST = f"@sha256:{'0' * 64}"
 
@@ -99,3 +101,10 @@ def test_a_registry() -> None:
     assert told.startswith("proxy1: grpc_proxy_container_registry.url is 'a b'")
     (told,) = complaints(grpc_proxy_container_registry=[whole])
     assert "secret" not in told
+
+
+def test_no_command_on_the_host() -> None:
+    """It is the package's alone, and that is said instead of leaving it out."""
+    (told,) = complaints(grpc_proxy_reload_command=True)
+    assert told.startswith("proxy1: grpc_proxy_reload_command is True; give false")
+    assert complaints(grpc_proxy_reload_command=True, grpc_proxy_install="package") == []
