@@ -90,9 +90,14 @@ def run(*command: str) -> str:
 
 def binary(package: str) -> tuple[bytes, str]:
     """Return Debian's own nginx with another user in its arguments, and the libraries it needs."""
-    shutil.rmtree(WORK / "debian", ignore_errors=True)
-    (WORK / "debian").mkdir()
-    subprocess.run(["apt-get", "--quiet", "download", package], cwd=WORK / "debian", check=True)
+    if not (WORK / "debian").exists():
+        # Once, before apt knows of the repository.
+        shutil.rmtree(WORK / "fetched", ignore_errors=True)
+        (WORK / "fetched").mkdir()
+        subprocess.run(
+            ["apt-get", "--quiet", "download", package], cwd=WORK / "fetched", check=True
+        )
+        (WORK / "fetched").rename(WORK / "debian")
     (deb,) = (WORK / "debian").glob("*.deb")
     run("dpkg-deb", "--extract", str(deb), str(WORK / "debian/tree"))
     needed = run("dpkg-deb", "--field", str(deb), "Depends").split(", ")
