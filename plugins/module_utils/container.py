@@ -376,14 +376,15 @@ class ContainerInstance:
 
         Before nginx has opened its log its words are the container's alone.
         """
-        told = self.error_log.trouble_since(mark)
-        if told:
-            return told
-        try:
-            found = self._failed or self._container()
-        except EngineError:
-            return []
-        return trouble(_lines(found, since=int(mark.clock))) if found else []
+        logged = self.error_log.trouble_since(mark)
+        if self._failed is not None:
+            return self._said(self._failed, mark) + logged
+        with suppress(EngineError):
+            return logged or self._said(self._container(), mark)
+        return logged
+
+    def _said(self, container: Any, mark: Mark) -> list[str]:
+        return trouble(_lines(container, since=int(mark.clock))) if container else []
 
     def alerts_since(self, mark: Mark) -> list[str]:
         """See :class:`instance.Instance`."""
