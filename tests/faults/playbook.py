@@ -16,7 +16,7 @@ import yaml
 from tests.hosts.paths import ROOT
 
 CALLBACK = Path(__file__).with_name("callback")
-SECONDS = 120
+SECONDS = 300
 FORKS = 10
 CONNECTION = {
     "ansible_connection": "community.docker.docker",
