@@ -81,8 +81,8 @@ class ContainerInstance:
         self._own_ids: dict[int, int] = {}
         # The name of the one that serves, or is about to.
         self._serving = name
-        # One that was taken back; what it said tells why.
-        self._failed: Any = None
+        # What one has said that was taken back.
+        self._failed: list[str] = []
 
     # What there is
 
@@ -331,16 +331,18 @@ class ContainerInstance:
 
     def take_back(self) -> None:
         """See :class:`instance.Instance`. The calls that it has taken already drain."""
-
-        def work() -> None:
-            failed = self._container(self.name + NEXT)
-            failed.update(restart_policy={"Name": "no"})
-            failed.rename(f"{self.name}{_DRAINS}{failed.short_id}")
-            self._failed = failed
-            failed.kill("QUIT")
-
-        self._do(work)
         self._serving = self.name
+        with suppress(EngineError):
+            failed = self._container(self.name + NEXT)
+            # Each by itself: one that ends again and again may not run in this moment.
+            self._do(lambda: failed.update(restart_policy={"Name": "no"}))
+            self._do(lambda: failed.kill("QUIT"))
+            self._failed = _lines(failed)
+            renamed, _words = self._do(
+                lambda: failed.rename(f"{self.name}{_DRAINS}{failed.short_id}")
+            )
+            if not renamed:
+                self._do(lambda: failed.remove(force=True, v=True))
 
     # What is wrong
 
@@ -377,14 +379,12 @@ class ContainerInstance:
         Before nginx has opened its log its words are the container's alone.
         """
         logged = self.error_log.trouble_since(mark)
-        if self._failed is not None:
-            return self._said(self._failed, mark) + logged
+        if logged or self._failed:
+            return trouble(self._failed) + logged
         with suppress(EngineError):
-            return logged or self._said(self._container(), mark)
-        return logged
-
-    def _said(self, container: Any, mark: Mark) -> list[str]:
-        return trouble(_lines(container, since=int(mark.clock))) if container else []
+            found = self._container()
+            return trouble(_lines(found, since=int(mark.clock))) if found else []
+        return []
 
     def alerts_since(self, mark: Mark) -> list[str]:
         """See :class:`instance.Instance`."""

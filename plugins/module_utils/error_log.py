@@ -100,7 +100,7 @@ class ErrorLog:
 
 def trouble(lines: list[str]) -> list[str]:
     """Return those of nginx's lines that tell of trouble, from its log or from the journal."""
-    return _unique([line for line in lines if _SEVERE.search(line)])
+    return _unique([line for line in lines if _SEVERE.search(line) and not _OURS.search(line)])
 
 
 def _unique(lines: list[str]) -> list[str]:

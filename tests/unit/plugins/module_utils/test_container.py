@@ -161,10 +161,15 @@ def test_a_handover_that_is_taken_back(instance: ContainerInstance, engine: Mode
     assert instance.running()
     assert engine.done == [
         ("oap-proxy-next", "update", "no"),
+        ("oap-proxy-next", "kill", "QUIT"),
         ("oap-proxy-next", "rename", "oap-proxy-drains-abc"),
-        ("oap-proxy-drains-abc", "kill", "QUIT"),
     ]
     assert instance.outdated() is None
+    engine.add("oap-proxy-next", labels=OURS, says="nginx: [emerg] no")
+    engine.refuses = "the docker engine says: not now"
+    instance.take_back()
+    assert instance.log_since(instance.mark()) == ["nginx: [emerg] no"]
+    assert engine.done[-1] == ("oap-proxy-next", "remove")
 
 
 def test_published_ports_are_an_obstacle(instance: ContainerInstance, engine: ModelEngine) -> None:
@@ -237,7 +242,8 @@ def test_words_of_before_the_log_was_opened(
     instance: ContainerInstance, engine: ModelEngine
 ) -> None:
     """They are the container's alone."""
-    engine.there[0].says = "nginx: [emerg] mkdir() failed\nand more\n"
+    forced = '[error] no live upstreams, upstream: "grpc://oap_proxy_unavailable"'
+    engine.there[0].says = f"nginx: [emerg] mkdir() failed\nand more\n{forced}\n"
     assert instance.log_since(Mark(0, 0, time.time())) == ["nginx: [emerg] mkdir() failed"]
     assert instance.alerts_since(instance.mark()) == []
     assert instance.altered() is None
