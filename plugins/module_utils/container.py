@@ -399,7 +399,8 @@ class ContainerInstance:
 def _lines(container: Any, **of: Any) -> list[str]:
     """Return what a container has said; nothing where it is gone."""
     with suppress(EngineError), said():
-        return str(container.logs(**of).decode(errors="replace")).splitlines()
+        told = container.logs(stdout=False, **of)  # where calls may be logged
+        return str(told.decode(errors="replace")).splitlines()
     return []
 
 

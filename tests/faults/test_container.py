@@ -1,11 +1,14 @@
 """What can be wrong with a container and its engine, beside what can be wrong with any nginx."""
 
+import json
 import time
 from collections.abc import Iterator
 
+import grpc
 import pytest
 
 from tests.faults.around import CHANGE, Disturbance, heals
+from tests.faults.load import CALL_SECONDS, OPTIONS
 from tests.faults.playbook import Variables
 from tests.faults.site import (
     CONFIGURE,
@@ -248,6 +251,20 @@ def test_other_mounts(proxy: Site, story: Story) -> None:
     """What the engine cannot change in a container is taken by a new one, in the same way."""
     mounts = {"grpc_proxy_container_mounts": ["/etc/oap-users", "/etc/ssl"]}
     replaced(proxy, mounts, story, "other mounts of the container")
+
+
+def test_calls_in_docker_logs(proxy: Site) -> None:
+    """With to: stdout the access log is the container's own, errors of nginx beside it."""
+    proxy.play({"grpc_proxy_access_log": {"to": "stdout"}}, playbook=CONFIGURE).changed()
+    # A call without a token, which is logged in any case.
+    channel = grpc.insecure_channel(f"{proxy.address}:{PORT}", options=OPTIONS)
+    with channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary("/of.Nobody/Knows", bytes, bytes)(b"", timeout=CALL_SECONDS)
+    kept = docker(proxy, "logs", UNIT).splitlines()
+    lines = [json.loads(line) for line in kept if line.startswith("{")]
+    (line,) = (one for one in lines if one["path"] == "/of.Nobody/Knows")
+    assert line["grpc_code"] == "16"
+    assert line["generation"] == proxy.generation()
 
 
 def test_another_limit(proxy: Site, story: Story) -> None:
