@@ -27,10 +27,9 @@ demo-down: machine ## Remove the hosts of `make demo`
 ##@ Test everything
 # The longest first, so that both cores have work to the end. The outages are measured against the
 # clock of what they do, so nothing else runs beside them.
-test: machine-for-tests ## Gates, molecule, distributions, tests on hosts; `make faults` and `make matrix` have the rest
+test: machine-for-tests ## Gates, molecule, tests on hosts; `make faults`, `packages` and `matrix` have the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities changes-short packages distributions mainline molecule \
-	  balancing upgrade
+	@$(TOGETHER) faults-short capabilities changes-short distributions mainline molecule balancing upgrade
 	@$(MAKE) resilience
 
 ##@ Test a part
