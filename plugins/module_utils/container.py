@@ -10,19 +10,12 @@ when it has been proven.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate import (
-    addresses_of,
-    called_by,
-    is_frank,
-    text_of,
-)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
-    OWNER,
     Engine,
     EngineError,
     said,
@@ -32,29 +25,22 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log imp
     Mark,
     trouble,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import Namespace
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.processes import (
     children,
     process,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
-    Inconclusive,
-    Stage,
-)
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import (
-    RunningStage,
-    first_words,
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import (
+    NEXT,
+    REHEARSAL,
+    ThrowAway,
+    lines,
 )
 
-NEXT = "-next"
 _DRAINS = "-drains-"
-_REHEARSAL = "-rehearsal"
 _STOP_S = 10
 _DRAINING = "shutting down"
 _STOPPED = ("T", "t")
-# Whatever it listens on and connects to is its own there; see namespace.Namespace.
-_ALL_ITS_OWN = {"net.ipv4.ip_nonlocal_bind": "1"}
-_ALL_ITS_OWN6 = {"net.ipv6.ip_nonlocal_bind": "1", "net.ipv6.conf.all.disable_ipv6": "0"}
 
 
 class ContainerInstance:
@@ -63,19 +49,15 @@ class ContainerInstance:
     :param name: of the container.
     :param binary: the nginx within its image.
     :param error_log: path of the instance's error log, on the host as in the container.
-    :param runtime: its runtime directory, in the container alone.
     :param image: what a configuration is tested with while no container of it is there, in check
         mode; the image of the container when empty.
     :param engine: the docker engine.
     """
 
-    def __init__(
-        self, name: str, binary: str, error_log: str, runtime: str, image: str, engine: Engine
-    ) -> None:
+    def __init__(self, name: str, binary: str, error_log: str, image: str, engine: Engine) -> None:
         self.name = name
         self.binary = binary
         self.error_log = ErrorLog(Path(error_log))
-        self.runtime = runtime
         self.image = image
         self._engine = engine
         self._own_ids: dict[int, int] = {}
@@ -119,7 +101,7 @@ class ContainerInstance:
         told = []
         with suppress(EngineError):
             for found in self._engine.owned(self.name):
-                if str(found.name).endswith(_REHEARSAL) or _has_drained(found):
+                if str(found.name).endswith(REHEARSAL) or _has_drained(found):
                     with said():
                         found.remove(force=True, v=True)
             following = self._container(self.name + NEXT)
@@ -131,84 +113,16 @@ class ContainerInstance:
 
     # Tests, apart from what serves
 
+    def _apart(self) -> ThrowAway:
+        return ThrowAway(self._engine, self.name, self.binary, self.error_log.path, self.image)
+
     def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`instance.Instance`."""
-        command = [self.binary, "-t", "-q", "-c", str(configuration)]
-        try:
-            status, words = self._engine.once(self._throw_away(command, configuration.parent))
-        except EngineError as error:
-            return False, f"{error}."
-        return status == 0, words
+        return self._apart().test(configuration)
 
     def rehearse(self, configuration: Path) -> AbstractContextManager[Stage]:
         """See :class:`instance.Instance`."""
-        return self._rehearse(configuration)
-
-    @contextmanager
-    def _rehearse(self, configuration: Path) -> Iterator[Stage]:
-        candidate = configuration.parent
-        text = text_of(candidate)
-        addresses = addresses_of(text)
-        command = [self.binary, "-c", str(configuration), "-g", "daemon off;"]
-        try:
-            config = self._throw_away(command, candidate)
-            host = config["HostConfig"]
-            host["NetworkMode"] = "none"
-            host["Sysctls"] = {**_ALL_ITS_OWN, **(_ALL_ITS_OWN6 if _has_ipv6() else {})}
-            host["ExtraHosts"] = [
-                f"{name}:{one}" for name, found in addresses.items() for one in found if one != name
-            ]
-            # Where memory is short, what serves stays.
-            host["OomScoreAdj"] = 1000
-            # What it may write to is its own, and the host's journal is no place for it.
-            host["Binds"] = [bind for bind in host["Binds"] if bind.endswith(":ro")]
-            host["Tmpfs"] = {**(host["Tmpfs"] or {}), str(self.error_log.path.parent): ""}
-            throw_away = self._engine.create(self.name + _REHEARSAL, config)
-        except EngineError as error:
-            raise Inconclusive(str(error)) from error
-
-        def end() -> None:
-            with suppress(EngineError), said():
-                throw_away.remove(force=True, v=True)
-
-        def log() -> list[str]:
-            return _lines(throw_away)
-
-        try:
-            with said():
-                throw_away.start()
-                throw_away.reload()
-            pid = int(throw_away.attrs["State"].get("Pid") or 0)
-            if not pid:
-                raise Inconclusive(first_words(log()) or "it did not start")
-            with Namespace(called_by(text, addresses), of=pid) as namespace:
-                frank = is_frank(text, self.error_log.path, "stderr")
-                yield RunningStage(namespace, log, frank, end)
-        except (EngineError, OSError) as error:
-            raise Inconclusive(first_words(log()) or str(error)) from error
-        finally:
-            end()
-
-    def _throw_away(self, command: list[str], candidate: Path) -> dict[str, Any]:
-        """Describe a container like the one that a start would take, for a command of its own.
-
-        :raises EngineError: when there is none to take after.
-        """
-        like = self._container(self.name + NEXT) or self._container(self.name)
-        if like is None:
-            raise EngineError(f"there is no container {self.name} to test with")
-        host = dict(like.attrs["HostConfig"])
-        # Of a test in check mode, which is not below the tree.
-        binds = [*(host.get("Binds") or []), f"{candidate}:{candidate}:ro"]
-        host.update(RestartPolicy={"Name": "no"}, Binds=binds)
-        return {
-            "Image": self.image or like.attrs["Image"],
-            "Entrypoint": command[:1],
-            "Cmd": command[1:],
-            "Labels": {OWNER: self.name},
-            "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": host,
-        }
+        return self._apart().rehearse(configuration)
 
     # Commands
 
@@ -337,7 +251,7 @@ class ContainerInstance:
             # Each by itself: one that ends again and again may not run in this moment.
             self._do(lambda: failed.update(restart_policy={"Name": "no"}))
             self._do(lambda: failed.kill("QUIT"))
-            self._failed = _lines(failed)
+            self._failed = lines(failed)
             renamed, _words = self._do(
                 lambda: failed.rename(f"{self.name}{_DRAINS}{failed.short_id}")
             )
@@ -383,7 +297,7 @@ class ContainerInstance:
             return trouble(self._failed) + logged
         with suppress(EngineError):
             found = self._container()
-            return trouble(_lines(found, since=int(mark.clock))) if found else []
+            return trouble(lines(found, since=int(mark.clock))) if found else []
         return []
 
     def alerts_since(self, mark: Mark) -> list[str]:
@@ -394,14 +308,6 @@ class ContainerInstance:
         """See :class:`instance.Instance`. nginx names its processes by their ids in there."""
         own = {self._own_ids.get(pid, pid) for pid in before}
         return self.error_log.given_up(mark, own) or not self.running()
-
-
-def _lines(container: Any, **of: Any) -> list[str]:
-    """Return what a container has said; nothing where it is gone."""
-    with suppress(EngineError), said():
-        told = container.logs(stdout=False, **of)  # where calls may be logged
-        return str(told.decode(errors="replace")).splitlines()
-    return []
 
 
 def _own_id(pid: int) -> int:
@@ -419,7 +325,3 @@ def _own_id(pid: int) -> int:
 
 def _has_drained(container: Any) -> bool:
     return _DRAINS in str(container.name) and container.status in ("exited", "created", "dead")
-
-
-def _has_ipv6() -> bool:
-    return Path("/proc/net/if_inet6").exists()

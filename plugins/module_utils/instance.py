@@ -117,7 +117,7 @@ def from_options(options: dict[str, str | None], run: Run) -> Instance:
     runtime = options.get("runtime") or f"/run/{name}"
     if options.get("kind") == "docker":
         image = options.get("image") or ""
-        return ContainerInstance(name, binary, error_log, runtime, image, Engine())
+        return ContainerInstance(name, binary, error_log, image, Engine())
     return SystemdInstance(name, binary, error_log, runtime, run)
 
 

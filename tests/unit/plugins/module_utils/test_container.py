@@ -34,7 +34,7 @@ def engine() -> ModelEngine:
 def instance(engine: ModelEngine, tmp_path: Path) -> ContainerInstance:
     """The instance."""
     log = str(tmp_path / "error.log")
-    return ContainerInstance("oap-proxy", "nginx", log, "/run/oap-proxy", "", engine)  # type: ignore[arg-type]
+    return ContainerInstance("oap-proxy", "nginx", log, "", engine)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

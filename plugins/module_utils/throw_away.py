@@ -1,0 +1,148 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers that are thrown away: nginx's own test of a configuration, and its rehearsal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate import (
+    addresses_of,
+    called_by,
+    is_frank,
+    text_of,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
+    OWNER,
+    Engine,
+    EngineError,
+    said,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import Namespace
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
+    Inconclusive,
+    Stage,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import (
+    RunningStage,
+    first_words,
+)
+
+NEXT = "-next"
+"""What the name of a container ends with that is to take the place of the one that serves."""
+REHEARSAL = "-rehearsal"
+"""What the name of one ends with that rehearses."""
+
+# Whatever it listens on and connects to is its own there; see namespace.Namespace.
+_ALL_ITS_OWN = {"net.ipv4.ip_nonlocal_bind": "1"}
+_ALL_ITS_OWN6 = {"net.ipv6.ip_nonlocal_bind": "1", "net.ipv6.conf.all.disable_ipv6": "0"}
+
+
+class ThrowAway:
+    """Containers like the one that a start would take, for commands of their own.
+
+    :param engine: the docker engine.
+    :param name: of the container that serves.
+    :param binary: the nginx within the image.
+    :param error_log: path of the error log that configurations name.
+    :param image: the image to take; that of the container when empty.
+    """
+
+    def __init__(self, engine: Engine, name: str, binary: str, error_log: Path, image: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._binary = binary
+        self._error_log = error_log
+        self._image = image
+
+    def test(self, configuration: Path) -> tuple[bool, str]:
+        """Test a configuration; return verdict and words."""
+        command = [self._binary, "-t", "-q", "-c", str(configuration)]
+        try:
+            status, words = self._engine.once(self._described(command, configuration.parent))
+        except EngineError as error:
+            return False, f"{error}."
+        return status == 0, words
+
+    @contextmanager
+    def rehearse(self, configuration: Path) -> Iterator[Stage]:
+        """Run a configuration without a network; see :class:`rehearsal.Rehearsing`."""
+        candidate = configuration.parent
+        text = text_of(candidate)
+        addresses = addresses_of(text)
+        command = [self._binary, "-c", str(configuration), "-g", "daemon off;"]
+        try:
+            config = self._described(command, candidate)
+            host = config["HostConfig"]
+            host["NetworkMode"] = "none"
+            host["Sysctls"] = {**_ALL_ITS_OWN, **(_ALL_ITS_OWN6 if _has_ipv6() else {})}
+            host["ExtraHosts"] = [
+                f"{name}:{one}" for name, found in addresses.items() for one in found if one != name
+            ]
+            # Where memory is short, what serves stays.
+            host["OomScoreAdj"] = 1000
+            # What it may write to is its own, and the host's journal is no place for it.
+            host["Binds"] = [bind for bind in host["Binds"] if bind.endswith(":ro")]
+            host["Tmpfs"] = {**(host["Tmpfs"] or {}), str(self._error_log.parent): ""}
+            throw_away = self._engine.create(self._name + REHEARSAL, config)
+        except EngineError as error:
+            raise Inconclusive(str(error)) from error
+
+        def end() -> None:
+            with suppress(EngineError), said():
+                throw_away.remove(force=True, v=True)
+
+        def log() -> list[str]:
+            return lines(throw_away)
+
+        try:
+            with said():
+                throw_away.start()
+                throw_away.reload()
+            pid = int(throw_away.attrs["State"].get("Pid") or 0)
+            if not pid:
+                raise Inconclusive(first_words(log()) or "it did not start")
+            with Namespace(called_by(text, addresses), of=pid) as namespace:
+                frank = is_frank(text, self._error_log, "stderr")
+                yield RunningStage(namespace, log, frank, end)
+        except (EngineError, OSError) as error:
+            raise Inconclusive(first_words(log()) or str(error)) from error
+        finally:
+            end()
+
+    def _described(self, command: list[str], candidate: Path) -> dict[str, Any]:
+        """Describe a container like the one that a start would take, for a command of its own.
+
+        :raises EngineError: when there is none to take after.
+        """
+        like = self._engine.container(self._name + NEXT) or self._engine.container(self._name)
+        if like is None:
+            raise EngineError(f"there is no container {self._name} to test with")
+        host = dict(like.attrs["HostConfig"])
+        # Of a test in check mode, which is not below the tree.
+        binds = [*(host.get("Binds") or []), f"{candidate}:{candidate}:ro"]
+        host.update(RestartPolicy={"Name": "no"}, Binds=binds)
+        return {
+            "Image": self._image or like.attrs["Image"],
+            "Entrypoint": command[:1],
+            "Cmd": command[1:],
+            "Labels": {OWNER: self._name},
+            "Healthcheck": {"Test": ["NONE"]},
+            "HostConfig": host,
+        }
+
+
+def lines(container: Any, **of: Any) -> list[str]:
+    """Return what a container has said; nothing where it is gone."""
+    with suppress(EngineError), said():
+        told = container.logs(stdout=False, **of)  # where calls may be logged
+        return str(told.decode(errors="replace")).splitlines()
+    return []
+
+
+def _has_ipv6() -> bool:
+    return Path("/proc/net/if_inet6").exists()
