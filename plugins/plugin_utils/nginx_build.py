@@ -27,21 +27,23 @@ NEEDED_NOT_WITHOUT = (
 
 
 def read_build(text: str | None) -> dict[str, Any]:
-    """Return version, user, modules left out, and what is missing for a gRPC proxy.
+    """Return version, user and group, modules left out, and what is missing for a gRPC proxy.
 
     :param text: output of ``nginx -V``, None where there is no nginx.
-    :returns: ``version`` (empty when there was none), ``user`` (whose its workers are to be),
-        ``with`` and ``without`` (names of modules), and ``missing`` (sentences, empty when the
-        build will do).
+    :returns: ``version`` (empty when there was none), ``user`` and ``group`` (whose its workers are
+        to be; no group where it is the user's), ``with`` and ``without`` (names of modules), and
+        ``missing`` (sentences, empty when the build will do).
     """
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", text or "")
     if text is None or not found:
         fault = "it is not there" if text is None else "it does not tell its version"
-        return {"version": "", "user": USER, "with": [], "without": [], "missing": [fault]}
+        return {
+            "version": "", "user": USER, "group": "", "with": [], "without": [], "missing": [fault]
+        }  # fmt: skip
     version = tuple(int(part) for part in found.groups())
     chosen = sorted(set(re.findall(r"--with-(\w+_module)", text)))
     without = sorted(set(re.findall(r"--without-(\w+)", text)))
-    user = re.search(r"(?<=\s)--user=([a-z_][a-z0-9_-]*)(?=\s|$)", text)
+    user = _option("user", text)
     missing = []
     if version < FLOOR:
         missing.append(
@@ -51,8 +53,15 @@ def read_build(text: str | None) -> dict[str, Any]:
     missing += [f"it lacks {name}" for name in NEEDED_NOT_WITHOUT if name in without]
     return {
         "version": ".".join(map(str, version)),
-        "user": user.group(1) if user else USER,
+        "user": user or USER,
+        "group": _option("group", text) if user else "",
         "with": chosen,
         "without": without,
         "missing": missing,
     }
+
+
+def _option(name: str, text: str) -> str:
+    """Return who an argument of the build names; empty where it does not."""
+    found = re.search(rf"(?<=\s)--{name}=([a-z_][a-z0-9_-]*)(?=\s|$)", text)
+    return found.group(1) if found else ""

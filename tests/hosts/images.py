@@ -60,7 +60,7 @@ COPY nginx /usr/sbin/nginx
 """
 MAINLINE_FILES = {
     "passwd": "root:x:0:0::/:/\nnobody:x:65534:65534::/:/\n",
-    "group": "root:x:0:\nnobody:x:65534:\n",
+    "group": "root:x:0:\nusers:x:100:\n",
 }
 
 

@@ -19,6 +19,7 @@ def test_debian() -> None:
     assert read_build(DEBIAN) == {
         "version": "1.22.1",
         "user": "www-data",
+        "group": "",
         "with": ["http_ssl_module", "http_v2_module"],
         "without": [],
         "missing": [],
@@ -31,6 +32,7 @@ def test_no_version(text: str) -> None:
     assert read_build(text) == {
         "version": "",
         "user": "www-data",
+        "group": "",
         "with": [],
         "without": [],
         "missing": ["it does not tell its version"],
@@ -93,6 +95,7 @@ def test_modules_that_lack() -> None:
     assert read_build(text) == {
         "version": "1.12.0",
         "user": "www-data",
+        "group": "",
         "with": ["http_ssl_module"],
         "without": ["http_grpc_module", "http_map_module"],
         "missing": [
@@ -116,3 +119,10 @@ def test_modules_that_nobody_needs() -> None:
     text = DEBIAN.strip() + " --without-http_uwsgi_module --without-http_uwsgi_module\n"
     found = read_build(text)
     assert (found["without"], found["missing"]) == (["http_uwsgi_module"], [])
+
+
+def test_user_and_group() -> None:
+    """Where a build names both, the group need not be called like the user."""
+    build = read_build(DEBIAN.replace("--with-pcre-jit", "--user=nobody --group=users"))
+    assert (build["user"], build["group"]) == ("nobody", "users")
+    assert read_build(DEBIAN.replace("--with-pcre-jit", "--group=users"))["group"] == ""
