@@ -9,7 +9,6 @@ from tests.faults.fault import GREEN, Fault, undergo
 from tests.faults.secrets import NAME, planted
 from tests.faults.site import (
     CONFIGURE,
-    CONTAINER,
     EVERY,
     GENERATION,
     MODULE,
@@ -22,7 +21,7 @@ from tests.faults.site import (
 )
 from tests.faults.table import Story
 
-pytestmark = pytest.mark.nginx(*EVERY, CONTAINER, container=True)
+pytestmark = pytest.mark.nginx(*EVERY)
 TAKEN, FREE = 11801, 11802
 # Of nobody: reserved for documentation.
 ELSEWHERE = "203.0.113.9"
