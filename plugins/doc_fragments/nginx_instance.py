@@ -42,6 +42,13 @@ options:
           - With V(docker), the image to test with in check mode, where the container that is to run
             it is not created yet. That of the container when left out.
         type: str
+      moves_from:
+        description:
+          - What serves under this name until now, where that is of the other kind. It serves on
+            until what O(instance.kind) says has been proven beside it, on ports that both share.
+            Then it drains, and does not start again.
+        type: str
+        choices: [systemd, docker]
 """
 
     CHANGE = r"""

@@ -56,7 +56,7 @@ class Admission:
             return "started"
         serving = self._survey.expectation(state.live)
         clashes = expectation.clashes(serving) if serving else []
-        obstacle = self._instance.obstacle() if state.outdated else None
+        obstacle = self._obstacle(expectation, serving) if state.outdated else None
         if not (clashes or obstacle):
             return "upgraded" if state.outdated else "reloaded"
         if self._allow_restart:
@@ -73,6 +73,13 @@ class Admission:
             "streams in flight."
         )
         raise untouched("restart_needed", cause, state.live)
+
+    def _obstacle(self, expectation: Expectation, serving: Expectation | None) -> str | None:
+        """Say why nothing can take over from what serves without a gap."""
+        shared = expectation.shared and (serving is None or serving.shared)
+        if not (shared or self._instance.inherits_ports):
+            return "the ports are not shared (reuseport), in the one configuration or the other."
+        return self._instance.obstacle()
 
     def refuse_stopped(self, state: State) -> None:
         """Refuse what the instance could not act on."""

@@ -14,7 +14,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.certificates 
     warnings,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import (
     from_options,
     missing,
 )

@@ -54,6 +54,8 @@ class ContainerInstance:
     :param engine: the docker engine.
     """
 
+    inherits_ports = False
+
     def __init__(self, name: str, binary: str, error_log: str, image: str, engine: Engine) -> None:
         self.name = name
         self.binary = binary
@@ -232,16 +234,31 @@ class ContainerInstance:
         """See :class:`instance.Instance`. What ends is removed by the next run."""
 
         def work() -> None:
-            before = self._container(self.name)
-            if before is not None:
-                before.update(restart_policy={"Name": "no"})
-                before.rename(f"{self.name}{_DRAINS}{before.short_id}")
+            before = self._put_aside()
             self._container(self.name + NEXT).rename(self.name)
             if before is not None:
                 before.kill("QUIT")
 
         self._do(work)
         self._serving = self.name
+
+    def retire(self) -> None:
+        """See :class:`instance.Instance`. What ends is removed by whoever removes the others."""
+
+        def work() -> None:
+            before = self._put_aside()
+            if before is not None:
+                before.kill("QUIT")
+
+        self._do(work)
+
+    def _put_aside(self) -> Any:
+        """Take its name from what serves; it will not start again. Returns it."""
+        before = self._container(self.name)
+        if before is not None:
+            before.update(restart_policy={"Name": "no"})
+            before.rename(f"{self.name}{_DRAINS}{before.short_id}")
+        return before
 
     def take_back(self) -> None:
         """See :class:`instance.Instance`. The calls that it has taken already drain."""

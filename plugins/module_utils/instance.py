@@ -1,32 +1,26 @@
 # Copyright: The skywalking.oap_proxy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The running nginx: what a transaction needs of it, and the module option that describes it."""
+"""The running nginx: what a transaction needs of it."""
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
-    ContainerInstance,
-)
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
-    Engine,
-    EngineError,
-)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import (
-    Run,
-    SystemdInstance,
-)
 
 
 class Instance(Protocol):
-    """What a transaction needs of an instance, systemd's or another's."""
+    """What a transaction needs of an instance, systemd's or another's.
+
+    :cvar inherits_ports: what takes over has the open ports of what served; else both
+        configurations must let others open them.
+    """
+
+    inherits_ports: bool
 
     def running(self) -> bool:
         """Tell whether a master process serves."""
@@ -74,6 +68,9 @@ class Instance(Protocol):
     def take_back(self) -> None:
         """End what a handover has started; what served before goes on, with what it had read."""
 
+    def retire(self) -> None:
+        """End it for good, as another one has taken its place; its streams drain."""
+
     def stopped(self) -> str | None:
         """Say when the master process cannot act on what it is told."""
 
@@ -97,37 +94,3 @@ class Instance(Protocol):
 
         :param before: worker processes of before, whose end means nothing.
         """
-
-
-OPTIONS: dict[str, Any] = {
-    "kind": {"type": "str", "choices": ["systemd", "docker"], "default": "systemd"},
-    "name": {"type": "str", "required": True},
-    "binary": {"type": "path", "default": "/usr/sbin/nginx"},
-    "error_log": {"type": "path"},
-    "runtime": {"type": "path"},
-    "image": {"type": "str"},
-}
-"""The module option ``instance``, documented in plugins/doc_fragments/nginx_instance.py."""
-
-
-def from_options(options: dict[str, str | None], run: Run) -> Instance:
-    """Return the instance that the module option ``instance`` describes."""
-    name, binary = options["name"] or "", options["binary"] or ""
-    error_log = options["error_log"] or f"/var/log/{name}/error.log"
-    runtime = options.get("runtime") or f"/run/{name}"
-    if options.get("kind") == "docker":
-        image = options.get("image") or ""
-        return ContainerInstance(name, binary, error_log, image, Engine())
-    return SystemdInstance(name, binary, error_log, runtime, run)
-
-
-def missing(options: dict[str, str | None]) -> list[str]:
-    """Return that without which a configuration cannot be tested on this host."""
-    name = options["name"] or ""
-    if options.get("kind") == "docker":
-        try:
-            return [] if Engine().container(name) else [f"the container {name}"]
-        except EngineError as error:
-            return [str(error)]
-    paths = [options["binary"] or "", options["runtime"] or f"/run/{name}"]
-    return [path for path in paths if not os.path.exists(path)]

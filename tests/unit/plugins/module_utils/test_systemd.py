@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import (
+    from_options,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import SystemdInstance
 
 from tests.unit.commands import Commands
@@ -114,6 +116,15 @@ def test_a_condition_that_does_not_hold(
     done, words = getattr(instance, verb)()
     assert done is False
     assert said.rstrip(".") in words
+
+
+def test_retired(instance: SystemdInstance, commands: Commands) -> None:
+    """It starts no more, and nobody waits for its streams."""
+    instance.retire()
+    assert commands.made == [
+        ["systemctl", "disable", "oap-proxy"],
+        ["systemctl", "stop", "--no-block", "oap-proxy"],
+    ]
 
 
 def test_drop_ins_are_told(instance: SystemdInstance, commands: Commands) -> None:

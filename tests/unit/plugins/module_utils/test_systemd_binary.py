@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance import from_options
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.instance_option import (
+    from_options,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd import SystemdInstance
 
 from tests.unit.commands import Commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,30 @@ def test_what_cannot_be_handed_over(old: ModelNginx, files: list[File]) -> None:
         old.transaction().check(files, PLAIN)
     outcome = old.transaction(Settings(allow_restart=True)).run(files, PLAIN)
     assert (outcome.action, old.outdated()) == ("restarted", None)
+
+
+@pytest.mark.parametrize(
+    ("inherits", "before", "after", "done"),
+    [
+        (True, False, False, True),
+        (False, True, True, True),
+        (False, False, True, False),
+        (False, True, False, False),
+    ],
+)
+def test_ports_that_are_not_inherited_are_shared(
+    nginx: ModelNginx, inherits: bool, before: bool, after: bool, done: bool
+) -> None:
+    """In both configurations, or one of the two could not open them."""
+    nginx.transaction().run(OLD, replace(PLAIN, shared=before))
+    nginx.replaced, nginx.inherits_ports = REPLACED, inherits
+    wanted = replace(PLAIN, shared=after)
+    if done:
+        assert nginx.transaction().run(NEW, wanted).action == "upgraded"
+        return
+    error = failing(nginx, NEW, wanted)
+    assert error.reason == "restart_needed"
+    assert "the ports are not shared (reuseport)" in error.message
 
 
 def test_what_is_not_outdated_has_nothing_in_its_way(serving: ModelNginx) -> None:
