@@ -40,6 +40,15 @@ RUN mv /usr/sbin/nginx /usr/sbin/nginx-real && printf '%s\\n' '#!/bin/sh' \
  && chmod 755 /usr/sbin/nginx
 """
 NOT_NGINX = "FROM {image}\nRUN rm /usr/sbin/nginx\n"
+REGISTRY = "localhost:5000"
+PRIVATE = f"{REGISTRY}/team/nginx:1"
+LOGIN = {"url": REGISTRY, "username": "team", "password": "of-the-registry"}
+REGISTRY_CONFIG = """\
+version: 0.1
+storage: {filesystem: {rootdirectory: /var/lib/docker-registry}}
+http: {addr: 127.0.0.1:5000}
+auth: {htpasswd: {realm: faults, path: /etc/docker/registry/htpasswd}}
+"""
 
 
 def docker(proxy: Site, *arguments: str) -> str:
@@ -178,6 +187,80 @@ def test_image_without_nginx(proxy: Site, story: Story) -> None:
     assert containers(proxy) == before
     assert proxy.generation() == live
     story.tell("image without nginx", "preflight", "as before", load)
+
+
+def test_image_of_another_architecture(proxy: Site, story: Story) -> None:
+    """Told as what it is, before anything is replaced."""
+    live = proxy.have_usual()
+    image = "oap-proxy-lab/elsewhere:1"
+    imported = f"docker import --platform linux/arm64 - {image}"
+    proxy.machine.run("sh", "-c", f"tar -cC / usr/sbin/nginx | {imported}")
+    before = containers(proxy)
+    failure = proxy.play({"grpc_proxy_container_image": image}).failure()
+    for part in (f"{image} is for arm64, this host is amd64", "What serves was not touched"):
+        assert part in failure.message, failure.message
+    assert (containers(proxy), proxy.generation()) == (before, live)
+    story.tell("image of another architecture", "preflight", "as before")
+
+
+@pytest.fixture
+def registry(proxy: Site) -> None:
+    """A registry on the host that knows one user, with an image that the engine has not."""
+    machine = proxy.machine
+    machine.run("apt-get", "install", "--yes", "docker-registry", "apache2-utils")
+    machine.write("/etc/docker/registry/config.yml", REGISTRY_CONFIG)
+    words = LOGIN["username"], LOGIN["password"]
+    machine.run("htpasswd", "-Bbc", "/etc/docker/registry/htpasswd", *words)
+    machine.run("systemctl", "restart", "docker-registry")
+    pushes(proxy)
+    docker(proxy, "image", "rm", PRIVATE)
+
+
+def pushes(proxy: Site) -> None:
+    """Have somebody push another image than the one before, with the usual nginx."""
+    built(proxy, PRIVATE, f"FROM {{image}}\nLABEL pushed={time.monotonic()}\n")
+    docker(
+        proxy,
+        "login",
+        f"--username={LOGIN['username']}",
+        f"--password={LOGIN['password']}",
+        REGISTRY,
+    )
+    docker(proxy, "push", "--quiet", PRIVATE)
+    docker(proxy, "logout", REGISTRY)
+
+
+@pytest.mark.usefixtures("registry")
+def test_private_registry(proxy: Site, story: Story) -> None:
+    """An image comes with the right password alone, which nobody is told; always asks again."""
+    live = proxy.have_usual()
+    asked = {"grpc_proxy_container_image": PRIVATE, "grpc_proxy_container_pull": "missing"}
+    before = containers(proxy)
+    for login in ({}, {**LOGIN, "password": "of-nobody"}):
+        run = proxy.play({**asked, "grpc_proxy_container_registry": login})
+        for part in (f"cannot pull {PRIVATE}", "What serves was not touched"):
+            assert part in run.failure().message
+        assert "of-nobody" not in run.output
+    assert (containers(proxy), proxy.generation()) == (before, live)
+    story.tell("registry that wants a password", "preflight", "as before")
+
+    settings = {**asked, "grpc_proxy_container_registry": LOGIN}
+    run = proxy.play(settings, "-vvv")
+    assert run.of_module(MODULE)["action"] == "upgraded"
+    assert LOGIN["password"] not in run.output
+    assert "auth" not in proxy.machine.run("cat", "/root/.docker/config.json").replace("auths", "")
+    assert (image_of(proxy), proxy.play(settings).changed()) == (PRIVATE, 0)
+    # What is there by that name will do, until it is always asked for.
+    kept = docker(proxy, "inspect", "--format={{.Image}}", UNIT)
+    pushes(proxy)
+    docker(proxy, "tag", kept, PRIVATE)
+    assert proxy.play(settings).changed() == 0
+    always = {**settings, "grpc_proxy_container_pull": "always"}
+    run = proxy.play(always)
+    assert run.of_module(MODULE)["action"] == "upgraded"
+    assert proxy.play(always).changed() == 0
+    proxy.play().changed()
+    proxy.usual = proxy.generation()
 
 
 def test_name_of_another(proxy: Site, story: Story) -> None:
