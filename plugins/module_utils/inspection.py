@@ -26,13 +26,20 @@ def inspect(engine: Engine, container: str | None, image: str | None) -> dict[st
     """
     if not container:
         return {"engine": None, "containers": [], "image": None}
-    told: dict[str, Any] = {"error": None, "version": "", "architecture": "", "remaps_users": False}
+    told: dict[str, Any] = {
+        "error": None,
+        "version": "",
+        "architecture": "",
+        "remaps_users": False,
+        "limits_memory": True,
+    }
     try:
         info = engine.info()
         kernel = info.get("Architecture", "")
         told["version"] = info.get("ServerVersion", "")
         told["architecture"] = _ARCHITECTURES.get(kernel, kernel)
         told["remaps_users"] = any("userns" in one for one in info.get("SecurityOptions") or ())
+        told["limits_memory"] = bool(info.get("MemoryLimit", True))
         found = _containers(engine, container)
         seen = _image(engine, image) if image else None
     except EngineError as error:

@@ -229,6 +229,9 @@ engine:
     remaps_users:
       description: Whether root of a container is another user on the host.
       type: bool
+    limits_memory:
+      description: Whether the host's kernel lets it limit a container's memory.
+      type: bool
 containers:
   description: The containers of O(container), each once.
   returned: success

@@ -73,6 +73,8 @@ class Fault:
     """Lines of sh that bring the cause about for the unit plain; None where it cannot be."""
     after: str = ""
     """Lines of sh that end that."""
+    contained: Mapping[str, Any] = field(default_factory=dict)
+    """What is otherwise in a container, whose ports are shared."""
 
     @property
     def around(self) -> bool:
@@ -86,6 +88,8 @@ def undergo(proxy: Site, story: Story, fault: Fault) -> None:
     Then the same run fails again, and heals once the cause is gone: by `make test` only on one
     nginx, and only where the cause is on the host.
     """
+    if proxy.image:
+        fault = replace(fault, **fault.contained)
     again = proxy.thorough or (fault.around and proxy.nginx == USUAL)
     # Preflight ends the run, and where calls are lost each attempt is measured for itself.
     twice = again and fault.reason not in {GREEN, PREFLIGHT} and fault.lossless

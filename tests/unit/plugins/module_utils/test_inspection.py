@@ -39,6 +39,7 @@ def test_engine_containers_and_image() -> None:
     seen = told(engine)
     assert seen["engine"] == {
         "error": None, "version": "1.2", "architecture": "amd64", "remaps_users": True,
+        "limits_memory": True,
     }  # fmt: skip
     assert [(one["name"], one["owner"], one["number"]) for one in seen["containers"]] == [
         ("oap-proxy", "oap-proxy", 3),
@@ -50,6 +51,11 @@ def test_engine_containers_and_image() -> None:
     (ran,) = engine.ran
     assert [*ran["Entrypoint"], *ran["Cmd"]] == ["nginx", "-V"]
     assert ran["HostConfig"]["NetworkMode"] == "none"
+
+
+def test_a_kernel_that_limits_no_memory() -> None:
+    """The engine would discard a limit, and tell that it has none."""
+    assert told(ModelEngine(told={"MemoryLimit": False}))["engine"]["limits_memory"] is False
 
 
 def test_an_image_that_is_not_there() -> None:
