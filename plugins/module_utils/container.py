@@ -234,7 +234,10 @@ class ContainerInstance:
         """See :class:`instance.Instance`. What ends is removed by the next run."""
 
         def work() -> None:
-            before = self._put_aside()
+            before = self._container(self.name)
+            if before is not None:
+                before.update(restart_policy={"Name": "no"})
+                before.rename(f"{self.name}{_DRAINS}{before.short_id}")
             self._container(self.name + NEXT).rename(self.name)
             if before is not None:
                 before.kill("QUIT")
@@ -242,38 +245,30 @@ class ContainerInstance:
         self._do(work)
         self._serving = self.name
 
-    def retire(self) -> None:
-        """See :class:`instance.Instance`. What ends is removed by whoever removes the others."""
-
-        def work() -> None:
-            before = self._put_aside()
-            if before is not None:
-                before.kill("QUIT")
-
-        self._do(work)
-
-    def _put_aside(self) -> Any:
-        """Take its name from what serves; it will not start again. Returns it."""
-        before = self._container(self.name)
-        if before is not None:
-            before.update(restart_policy={"Name": "no"})
-            before.rename(f"{self.name}{_DRAINS}{before.short_id}")
-        return before
-
     def take_back(self) -> None:
         """See :class:`instance.Instance`. The calls that it has taken already drain."""
         self._serving = self.name
+        self._dismiss(self.name + NEXT)
+
+    def retire(self) -> None:
+        """See :class:`instance.Instance`. What ends is removed by whoever looks at it next."""
+        self._dismiss(self.name)
+
+    def _dismiss(self, name: str) -> None:
+        """Have a container drain, not start again, and be in nobody's way."""
         with suppress(EngineError):
-            failed = self._container(self.name + NEXT)
+            found = self._container(name)
+            if found is None:
+                return
             # Each by itself: one that ends again and again may not run in this moment.
-            self._do(lambda: failed.update(restart_policy={"Name": "no"}))
-            self._do(lambda: failed.kill("QUIT"))
-            self._failed = lines(failed)
+            self._do(lambda: found.update(restart_policy={"Name": "no"}))
+            self._do(lambda: found.kill("QUIT"))
+            self._failed = lines(found)
             renamed, _words = self._do(
-                lambda: failed.rename(f"{self.name}{_DRAINS}{failed.short_id}")
+                lambda: found.rename(f"{self.name}{_DRAINS}{found.short_id}")
             )
             if not renamed:
-                self._do(lambda: failed.remove(force=True, v=True))
+                self._do(lambda: found.remove(force=True, v=True))
 
     # What is wrong
 

@@ -94,7 +94,7 @@ class Move:
 
     def take_back(self) -> None:
         """See :class:`instance.Instance`."""
-        self._after.stop()
+        self._after.retire()
         self._serving = self._before
 
     def retire(self) -> None:

@@ -40,6 +40,17 @@ RUN mv /usr/sbin/nginx /usr/sbin/nginx-real && printf '%s\\n' '#!/bin/sh' \
  && chmod 755 /usr/sbin/nginx
 """
 NOT_NGINX = "FROM {image}\nRUN rm /usr/sbin/nginx\n"
+# As docker save writes one, which docker load takes for any architecture.
+OF_ANOTHER_ARCHITECTURE = """\
+mkdir -p /root/elsewhere
+cd /root/elsewhere
+tar -cf layer.tar -C / etc/hostname
+layer=$(sha256sum layer.tar | cut -d' ' -f1)
+printf '{"architecture": "arm64", "os": "linux", "config": {}, "rootfs": \
+{"type": "layers", "diff_ids": ["sha256:%s"]}}' "$layer" > config.json
+echo '[{"Config": "config.json", "RepoTags": ["IMAGE"], "Layers": ["layer.tar"]}]' > manifest.json
+tar -c config.json layer.tar manifest.json | docker load --quiet
+"""
 REGISTRY = "localhost:5000"
 PRIVATE = f"{REGISTRY}/team/nginx:1"
 LOGIN = {"url": REGISTRY, "username": "team", "password": "of-the-registry"}
@@ -193,8 +204,7 @@ def test_image_of_another_architecture(proxy: Site, story: Story) -> None:
     """Told as what it is, before anything is replaced."""
     live = proxy.have_usual()
     image = "oap-proxy-lab/elsewhere:1"
-    imported = f"docker import --platform linux/arm64 - {image}"
-    proxy.machine.run("sh", "-c", f"tar -cC / usr/sbin/nginx | {imported}")
+    proxy.machine.run("sh", "-euc", OF_ANOTHER_ARCHITECTURE.replace("IMAGE", image))
     before = containers(proxy)
     failure = proxy.play({"grpc_proxy_container_image": image}).failure()
     for part in (f"{image} is for arm64, this host is amd64", "What serves was not touched"):

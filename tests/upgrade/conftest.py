@@ -46,11 +46,11 @@ def proxies(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
     """What says on the terminal what a load came to."""
 
-    def told(what: str, clients: Clients) -> None:
+    def told(what: str, clients: Clients, drain: float = DRAIN_SECONDS) -> None:
         """Hold that no call was lost, and no stream cut before its time."""
         assert clients.made > MIN_CALLS
         assert not clients.lost, f"{len(clients.lost)} of {clients.made} lost: {clients.lost[:5]}"
-        cut = clients.cut(DRAIN_SECONDS)
+        cut = clients.cut(drain)
         with capsys.disabled():
             print(
                 f"\n{what}: {clients.made} calls, 0 lost; {len(clients.held) - len(cut)} held "

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.capabilities.deployment import SITE, Deployment
-from tests.changes.load import Clients
 from tests.faults.playbook import Run, Variables
 from tests.hosts.progress import LabError
 
@@ -19,7 +18,7 @@ SETTINGS: Variables = {
     # As by default: then no call is lost.
     "grpc_proxy_worker_processes": 1,
 }
-Tell = Callable[[str, Clients], None]
+Tell = Callable[..., None]
 """What says on the terminal what a load came to."""
 SECONDS = 10.0
 POLL_SECONDS = 0.05

@@ -12,7 +12,10 @@ from tests.upgrade.proxy import MODULE, Proxy, Tell
 
 MOVE = "playbooks/move.yml"
 NAME, PORT = "moving", 13803
-PACKAGE: Variables = {"grpc_proxy_install": "package"}
+# Each move waits for it.
+DRAIN_SECONDS = 5
+DRAIN = {"grpc_proxy_drain_timeout": f"{DRAIN_SECONDS}s"}
+PACKAGE: Variables = {"grpc_proxy_install": "package", **DRAIN}
 # It says of itself what it is, tests what it is given, and does not serve.
 BROKEN = """\
 FROM {image}
@@ -29,6 +32,7 @@ def container(image: str) -> Variables:
         "grpc_proxy_install": "container",
         "grpc_proxy_container_image": image,
         "grpc_proxy_container_pull": "never",
+        **DRAIN,
     }
 
 
@@ -114,7 +118,7 @@ def test_to_a_container_and_back(proxy: Proxy, tell: Tell) -> None:
 
     run, clients = loaded(proxy, settings)
     assert "upgraded" in actions(run)
-    tell("from a package to a container", clients)
+    tell("from a package to a container", clients, DRAIN_SECONDS)
     is_container(proxy, settings)
     assert moved(proxy, settings).changed() == 0
 
@@ -123,7 +127,7 @@ def test_to_a_container_and_back(proxy: Proxy, tell: Tell) -> None:
         assert part in message
     run, clients = loaded(proxy, PACKAGE)
     assert "upgraded" in actions(run)
-    tell("and back", clients)
+    tell("and back", clients, DRAIN_SECONDS)
     is_unit(proxy)
     assert moved(proxy, PACKAGE).changed() == 0
 
@@ -139,11 +143,11 @@ def test_a_container_that_does_not_serve(proxy: Proxy, tell: Tell) -> None:
     assert (failure.result["rolled_back"], proxy.pid) == (True, pid)
     for part in ("this one does not serve", "Rolled back: generation"):
         assert part in failure.message
-    tell("to a container that does not serve", clients)
+    tell("to a container that does not serve", clients, DRAIN_SECONDS)
 
     run, clients = loaded(proxy, container(image))
     assert run.changed()
-    tell("and to one that does", clients)
+    tell("and to one that does", clients, DRAIN_SECONDS)
     is_container(proxy, container(image))
     moved(proxy, PACKAGE).changed()
     is_unit(proxy)
@@ -169,5 +173,9 @@ def test_a_run_that_was_killed(proxy: Proxy, tell: Tell, to: str) -> None:
     assert containers(proxy) == [f"{NAME} running"]
     run, clients = loaded(proxy, wanted)
     assert run.changed()
-    tell(f"from {before['grpc_proxy_install']} to {to} after a run that was killed", clients)
+    tell(
+        f"from {before['grpc_proxy_install']} to {to} after a run that was killed",
+        clients,
+        DRAIN_SECONDS,
+    )
     is_container(proxy, wanted) if to == "container" else is_unit(proxy)

@@ -136,8 +136,8 @@ def test_retired(instance: ContainerInstance, engine: ModelEngine) -> None:
     instance.retire()
     assert engine.done == [
         ("oap-proxy", "update", "no"),
+        ("oap-proxy", "kill", "QUIT"),
         ("oap-proxy", "rename", "oap-proxy-drains-abc"),
-        ("oap-proxy-drains-abc", "kill", "QUIT"),
     ]
     instance.retire()
     assert len(engine.done) == 3

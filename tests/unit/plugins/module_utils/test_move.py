@@ -141,7 +141,7 @@ def test_taken_back(move: Move, unit: Half, container: Half) -> None:
     """What was not proven goes, and what served before was never told anything."""
     move.hand_over()
     move.take_back()
-    assert (unit.told, container.told) == ([], ["start", "stop"])
+    assert (unit.told, container.told) == ([], ["start", "retire"])
     assert seen(move) == OF_UNIT
 
 
