@@ -43,7 +43,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 PLACES = Path("/run")
 _LIFE_S = 30
-_START_S = 4
+START_S = 4
 _PROOF_S = 4.0
 _LOOK_S = 0.02
 # What holds the processes of the instance's unit holds those of the rehearsal.
@@ -115,7 +115,7 @@ class RunningStage:
         return rows
 
     def _died(self) -> list[str]:
-        return _fatal(self._log())
+        return fatal(self._log())
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def _apart(place: Path, network: str, candidate: Path, logs: Path, runtime: Path
         # A private /tmp would hide what --check has put there.
         f"BindReadOnlyPaths={candidate}",
         f"StandardError=append:{place}/words",
-        f"TimeoutStartSec={_START_S}",
+        f"TimeoutStartSec={START_S}",
         f"RuntimeMaxSec={_LIFE_S}",
         "KillSignal=SIGKILL",
         "SuccessExitStatus=SIGKILL",
@@ -267,7 +267,7 @@ def _lines(path: Path) -> list[str]:
     return [_TIME.sub("", line) for line in text.splitlines()]
 
 
-def _fatal(lines: Sequence[str]) -> list[str]:
+def fatal(lines: Sequence[str]) -> list[str]:
     """Return the lines of weight where worker processes die, else none."""
     if not any(_DIED.search(line) for line in lines):
         return []

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import
     said,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import Namespace
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.processes import children
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import (
     Inconclusive,
     Stage,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.stage import (
+    START_S,
     RunningStage,
+    fatal,
     first_words,
 )
 
@@ -37,6 +41,7 @@ NEXT = "-next"
 REHEARSAL = "-rehearsal"
 """What the name of one ends with that rehearses."""
 
+_POLL_S = 0.02
 # Whatever it listens on and connects to is its own there; see namespace.Namespace.
 _ALL_ITS_OWN = {"net.ipv4.ip_nonlocal_bind": "1"}
 _ALL_ITS_OWN6 = {"net.ipv6.ip_nonlocal_bind": "1", "net.ipv6.conf.all.disable_ipv6": "0"}
@@ -93,8 +98,9 @@ class ThrowAway:
             raise Inconclusive(str(error)) from error
 
         def end() -> None:
+            # What it has said is read after its end.
             with suppress(EngineError), said():
-                throw_away.remove(force=True, v=True)
+                throw_away.kill("KILL")
 
         def log() -> list[str]:
             return lines(throw_away)
@@ -102,8 +108,7 @@ class ThrowAway:
         try:
             with said():
                 throw_away.start()
-                throw_away.reload()
-            pid = int(throw_away.attrs["State"].get("Pid") or 0)
+                pid = _master(throw_away, log)
             if not pid:
                 raise Inconclusive(first_words(log()) or "it did not start")
             with Namespace(called_by(text, addresses), of=pid) as namespace:
@@ -112,7 +117,8 @@ class ThrowAway:
         except (EngineError, OSError) as error:
             raise Inconclusive(first_words(log()) or str(error)) from error
         finally:
-            end()
+            with suppress(EngineError), said():
+                throw_away.remove(force=True, v=True)
 
     def _described(self, command: list[str], candidate: Path) -> dict[str, Any]:
         """Describe a container like the one that a start would take, for a command of its own.
@@ -134,6 +140,17 @@ class ThrowAway:
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": host,
         }
+
+
+def _master(container: Any, log: Callable[[], Sequence[str]]) -> int:
+    """Return the process id of nginx once it listens, as its workers tell; 0 where it has ended."""
+    late = time.monotonic() + START_S
+    while True:
+        container.reload()
+        pid = int(container.attrs["State"].get("Pid") or 0)
+        if not pid or children(pid) or fatal(log()) or time.monotonic() > late:
+            return pid
+        time.sleep(_POLL_S)
 
 
 def lines(container: Any, **of: Any) -> list[str]:

@@ -31,6 +31,7 @@ from tests.hosts import images, lab
 pytestmark = pytest.mark.nginx(CONTAINER)
 NEXT = f"{UNIT}-next"
 ENGINE_SECONDS = 30.0
+LOG_SECONDS = 5.0
 # It says of itself what it is, tests what it is given, and does not serve.
 BROKEN = """\
 FROM {image}
@@ -143,6 +144,13 @@ def test_paused(proxy: Site, story: Story) -> None:
     story.tell("container paused", "not_live", "nothing, as before")
     proxy.play(CHANGE, playbook=CONFIGURE).changed()
     assert proxy.generation() != live
+
+
+def test_rehearsed(proxy: Site) -> None:
+    """A change is proven in a container of its own before it serves."""
+    proxy.have_usual()
+    result = proxy.play(CHANGE, playbook=CONFIGURE).of_module(MODULE)
+    assert (result["rehearsed"], result["not_rehearsed"]) == (True, None)
 
 
 def test_engine_stopped(proxy: Site, story: Story) -> None:
@@ -346,6 +354,20 @@ def test_other_mounts(proxy: Site, story: Story) -> None:
     replaced(proxy, mounts, story, "other mounts of the container")
 
 
+def logged(proxy: Site, path: str) -> dict[str, str]:
+    """Return the line about a call, which nginx writes within a second."""
+    end = time.monotonic() + LOG_SECONDS
+    while time.monotonic() < end:
+        kept = docker(proxy, "logs", UNIT).splitlines()
+        lines = [json.loads(line) for line in kept if line.startswith("{")]
+        found: list[dict[str, str]] = [one for one in lines if one["path"] == path]
+        if found:
+            (line,) = found
+            return line
+        time.sleep(0.2)
+    raise AssertionError(f"no line about {path} in docker logs")
+
+
 def test_calls_in_docker_logs(proxy: Site) -> None:
     """With to: stdout the access log is the container's own, errors of nginx beside it."""
     proxy.play({"grpc_proxy_access_log": {"to": "stdout"}}, playbook=CONFIGURE).changed()
@@ -353,9 +375,7 @@ def test_calls_in_docker_logs(proxy: Site) -> None:
     channel = grpc.insecure_channel(f"{proxy.address}:{PORT}", options=OPTIONS)
     with channel, pytest.raises(grpc.RpcError):
         channel.unary_unary("/of.Nobody/Knows", bytes, bytes)(b"", timeout=CALL_SECONDS)
-    kept = docker(proxy, "logs", UNIT).splitlines()
-    lines = [json.loads(line) for line in kept if line.startswith("{")]
-    (line,) = (one for one in lines if one["path"] == "/of.Nobody/Knows")
+    line = logged(proxy, "/of.Nobody/Knows")
     assert line["grpc_code"] == "16"
     assert line["generation"] == proxy.generation()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils import container as module
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import throw_away
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
     ContainerInstance,
 )
@@ -307,3 +308,27 @@ def test_a_rehearsal_has_nothing_of_the_hosts(
     assert all(bind.endswith(":ro") for bind in host["Binds"])
     assert str(tmp_path) in host["Tmpfs"]
     assert config["Labels"] == OURS
+
+
+@pytest.mark.parametrize(
+    ("looks", "says", "ends"),
+    [(3, "", False), (1, "[alert] 1#1: worker process 7 exited with fatal code 2", False),
+     (1, "", True)],
+    ids=["workers", "died", "ended"],
+)  # fmt: skip
+def test_a_rehearsal_waits_until_nginx_listens(
+    engine: ModelEngine, monkeypatch: pytest.MonkeyPatch, looks: int, says: str, ends: bool
+) -> None:
+    """Who asks before would be refused, as if the configuration had called somebody else."""
+    looked: list[int] = []
+
+    def children(pid: int) -> list[tuple[int, str]]:
+        looked.append(pid)
+        return [(9, "nginx: worker process")] if len(looked) == looks and not says else []
+
+    monkeypatch.setattr(throw_away, "children", children)
+    container = engine.there[0]
+    container.says = says
+    container.state = "exited" if ends else "running"
+    master = throw_away._master(container, lambda: container.says.splitlines())
+    assert (master, len(looked)) == ((0, 0) if ends else (4711, looks))
