@@ -29,7 +29,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 # clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## Gates, molecule, tests on hosts; `make faults`, `packages` and `matrix` have the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities changes-short distributions mainline molecule balancing upgrade
+	@$(TOGETHER) faults-short capabilities changes-short distributions mainline molecule balancing upgrade-short
 	@$(MAKE) resilience
 
 ##@ Test a part
@@ -80,8 +80,8 @@ distributions: machine-for-tests ## molecule's other scenario: Debian 11, 12, 13
 matrix: machine-for-tests ## Every nginx from 1.18 to the mainline on a host: deployment, fallback, streams, reload, names
 	@$(PART) matrix pytest tests/matrix
 
-mainline: machine-for-tests ## The same for the mainline alone
-	@$(PART) mainline pytest tests/matrix -k mainline
+mainline: machine-for-tests ## The same for the mainline alone, without its container
+	@$(PART) mainline pytest tests/matrix -k 'mainline and not container'
 
 faults: machine-for-tests ## The fault table, each row on nginx 1.18, 1.22, 1.26 and 1.30, bad input, and changes
 	@rm -f .build/faults.json
@@ -105,8 +105,11 @@ faults-page: $(READY) ## docs/faults.md anew from what `make faults` has measure
 capabilities: machine-for-tests ## TLS, tokens, access lists, limits, further services, the access log
 	@$(PART) capabilities pytest tests/capabilities
 
-upgrade: machine-for-tests ## nginx replaced by another one under load, and by one that cannot serve
+upgrade: machine-for-tests ## nginx replaced by another one under load, by one that cannot serve, by a container
 	@$(PART) upgrade pytest tests/upgrade
+
+upgrade-short: machine-for-tests ## The same without moves to a container that were killed
+	@$(PART) 'upgrade, short' pytest tests/upgrade -k 'not (test_move and killed)'
 
 packages: machine-for-tests ## nginx from a repository of nginx.org's shape: key, version, hold, and back
 	@$(PART) packages pytest tests/packages
@@ -157,5 +160,5 @@ $(READY): requirements.lock
 
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
   lint-changelog types sanity unit specs versions install-test molecule distributions matrix mainline \
-  faults faults-every faults-short faults-page changes changes-short capabilities packages upgrade \
+  faults faults-every faults-short faults-page changes changes-short capabilities packages upgrade upgrade-short \
   balancing resilience bench build changelog lock images machine machine-for-tests clean help

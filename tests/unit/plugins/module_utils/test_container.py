@@ -330,5 +330,5 @@ def test_a_rehearsal_waits_until_nginx_listens(
     container = engine.there[0]
     container.says = says
     container.state = "exited" if ends else "running"
-    master = throw_away._master(container, lambda: container.says.splitlines())
+    master = throw_away._master(container, container.says.splitlines)
     assert (master, len(looked)) == ((0, 0) if ends else (4711, looks))
