@@ -29,7 +29,7 @@ VERSIONS = (
     "1.13.10", "1.14.0", "1.15.1", "1.15.3", "1.15.6", "1.16.1", "1.17.10", "1.18.0", "1.19.7",
     "1.19.10", "1.22.1", "1.25.1", "1.26.3", "1.27.3", "1.28.0", "1.30.0", "1.31.3",
 )  # fmt: skip
-DEPLOYMENTS = ("shortest", "everything", "encrypted", "random", "resolved")
+DEPLOYMENTS = ("shortest", "everything", "encrypted", "random", "shared", "resolved")
 # The balancing method of one deployment, which the role refuses below its version.
 RANDOM_SINCE = "1.15.1"
 MAINLINE = "1.31.3"
@@ -257,7 +257,7 @@ def make(tmp_path: Path) -> Make:
     ("lines", "fault"),
     [
         ("tcp_nodelay on;", "nginx.conf:4: the directive tcp_nodelay"),
-        ("server {\n listen 1 reuseport;\n}", "nginx.conf:5: the parameter reuseport of listen"),
+        ("server {\n listen 1 bind;\n}", "nginx.conf:5: the parameter bind of listen"),
         ("map $uri $own {\n volatile;\n}", "nginx.conf:5: the directive volatile of map"),
         ("map $request_method $own {\n}", "nginx.conf:4: the variable $request_method"),
         ("map $uri $own {\n a $tcpinfo_rtt;\n}", "nginx.conf:5: the variable $tcpinfo_rtt"),

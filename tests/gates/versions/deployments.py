@@ -85,6 +85,8 @@ def deployments(certificates: Path) -> dict[str, Variables]:
             "grpc_proxy_listen": [{"port": 13000}],
             "grpc_proxy_access_log": {"to": "off"},
         },
+        # As a container always has it, and a unit beside one.
+        "shared": {"grpc_proxy_listen": [{"port": 13200}], "__grpc_proxy_moves": "share"},
         "resolved": {
             "grpc_proxy_oap_group": "named",
             "grpc_proxy_listen": [{"port": 13100}],

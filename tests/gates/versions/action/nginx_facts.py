@@ -35,6 +35,9 @@ class ActionModule(ActionBase):
             "packages": {name: {"version": "1", "held": False} for name in asked["packages"]},
             "build": None,
             "unit": None,
+            "engine": None,
+            "containers": [],
+            "image": None,
             "names": [{"name": name, "error": None} for name in asked["names"]],
             "certificates": [],
         }
