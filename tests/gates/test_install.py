@@ -196,7 +196,9 @@ def test_tarball_tells_of_no_machine(tarball: Path) -> None:
     assert telling == set()
 
 
-@pytest.mark.parametrize("playbook", ["site", "verify"])
+@pytest.mark.parametrize(
+    "playbook", ["site", "verify", "generations", "rollback", "move", "uninstall"]
+)
 def test_installed_playbook_is_read_from_elsewhere(installed: Installed, playbook: str) -> None:
     """A playbook is found by its full name, and so is all that it includes."""
     assert installed.reads(playbook)
