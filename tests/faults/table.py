@@ -42,7 +42,8 @@ second through the proxy to two real OAPs.
 - **reason** is what `site.yml` says of the same ([the reasons](how-it-works.md#when-a-run-fails);
   `preflight`: refused before anything is written), and **live** what serves afterwards.
 - **calls, lost**: from the beginning of the run of `site.yml` to its end, and the seconds from the
-  first call lost to the last.
+  first call lost to the last. Where a reload of 1.18 lost some, it is because it closes connections
+  without [reading on](versions.md#what-a-version-cannot-do).
 """
 
 

@@ -113,6 +113,10 @@ def test_what_a_version_cannot_do_is_told(rendered: Rendered) -> None:
         "{0}: nginx {1}: a client stream that the OAP answers before the client has ended it ends "
         "INTERNAL at the client; fixed in nginx 1.19.0."
     )
+    reloads = (
+        "{0}: nginx {1}: a call that arrives at the moment of a reload may end UNAVAILABLE at the "
+        "client, which does not repeat it; fixed in nginx 1.19.1."
+    )
     names = (
         "{0}: nginx {1} resolves the names of named1, named3, hashed-0, limited-0 when it starts "
         "or reloads, and not while it runs; from nginx 1.27.3 on grpc_proxy_resolver changes that."
@@ -120,6 +124,7 @@ def test_what_a_version_cannot_do_is_told(rendered: Rendered) -> None:
 
     def expected(deployment: str, version: str) -> list[str]:
         told = [streams] if number(version) < (1, 19, 0) else []
+        told += [reloads] if number(version) < (1, 19, 1) else []
         if deployment == "resolved" and number(version) < (1, 27, 3):
             told.append(names)
         return [sentence.format(deployment, version) for sentence in told]

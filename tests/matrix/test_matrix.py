@@ -79,7 +79,7 @@ def test_a_long_stream(column: Column) -> None:
 def test_a_reload_under_load(column: Column) -> None:
     """There and back again: no call is lost, and no stream that was open."""
     before = column.workers(SHORTEST)
-    with Load(column.target()) as load:
+    with Load(column.target(), nginx=column.nginx) as load:
         steady(load)
         for settings in ({"grpc_proxy_answer_timeout": "6s"}, {}):
             with held(column.target(), None) as (stream,):

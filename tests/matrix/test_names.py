@@ -84,7 +84,7 @@ def test_a_name_that_changes(column: Column, point: Point) -> None:
     assert served_by(column) == first
     workers = column.workers(PROXY)
 
-    with Load(column.target(PORT)) as load:
+    with Load(column.target(PORT), nginx=column.nginx) as load:
         steady(load)
         point(second)
         time.sleep(FOLLOW_SECONDS)
