@@ -73,5 +73,5 @@ class Repository:
         self.machine.run("rm", f"{ROOT}/dists/{self.suite}/{name}")
 
     def lose_packages(self) -> None:
-        """Take the packages away, those too that apt has kept, and leave the lists that name them."""
+        """Take the packages away, apt's own copies too, and leave the lists that name them."""
         self.machine.run("sh", "-c", f"rm {ROOT}/pool/* && apt-get clean")
