@@ -26,6 +26,7 @@ DENIED = "13: Permission denied"
 PRIVATE = f"/var/log/{UNIT}/private"
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_oap_that_is_stopped(proxy: Site, story: Story) -> None:
     """Verify names the OAP that does not answer; calls go on through the other one."""
     live = proxy.have_usual()
@@ -66,6 +67,7 @@ def denied(proxy: Site) -> Iterator[None]:
             machine.run("ip", "rule", "del", *rule)
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_workers_that_may_not_connect(proxy: Site, story: Story) -> None:
     """The configuration is live and no OAP is reached: told with each OAP and the kernel's word."""
     live = proxy.have_usual()
@@ -92,6 +94,7 @@ def test_workers_that_may_not_connect(proxy: Site, story: Story) -> None:
     none_lost(load)
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_log_that_the_workers_cannot_open(proxy: Site, story: Story) -> None:
     """A log that root's process does not open for them: live and proven, and a warning says it."""
     live = proxy.have_usual()

@@ -56,6 +56,7 @@ FROM_THE_FUTURE = (
 )
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_lock_that_is_held(proxy: Site, story: Story) -> None:
     """Refused at once; nothing waits, and nothing is done beside the other run."""
     fault = Fault(
@@ -70,6 +71,7 @@ def test_lock_that_is_held(proxy: Site, story: Story) -> None:
     undergo(proxy, story, fault)
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_two_runs_together(proxy: Site, story: Story) -> None:
     """Each is done or busy; what is live is whole, on disk, and what one of them wanted."""
     wanted = [CHANGE, OTHER]
@@ -111,6 +113,7 @@ def set_back(proxy: Site) -> None:
     assert right - wrong > YEAR - 60, "the clock of the module is not set back"
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_clock_set_back(proxy: Site, story: Story) -> None:
     """Changes come live and the newest are kept, whatever the clock says; so do later ones."""
     proxy.have_usual()

@@ -49,6 +49,7 @@ def test_unit_that_was_disturbed(
     story.tell(name, "none: healed", SAME, load)
 
 
+@pytest.mark.nginx(USUAL, container=True)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -96,6 +97,7 @@ def have_two(proxy: Site) -> None:
     proxy.have_usual()
 
 
+@pytest.mark.nginx(USUAL, container=True)
 @pytest.mark.parametrize(
     ("link", "kind"), [("current", "directory"), ("proven", "file"), ("previous", "file")]
 )
@@ -118,6 +120,7 @@ def test_something_in_the_place_of_a_link(proxy: Site, story: Story, link: str, 
     assert proxy.play(CHANGE, playbook=CONFIGURE).changed() == 1
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_previous_that_leads_nowhere(proxy: Site, story: Story) -> None:
     """A rollback says that there is nothing to go back to, and what there is; a run heals it."""
     have_two(proxy)
@@ -139,6 +142,7 @@ def test_previous_that_leads_nowhere(proxy: Site, story: Story) -> None:
     assert proxy.generation() == proxy.current() == live != changed
 
 
+@pytest.mark.nginx(USUAL, container=True)
 def test_edited_and_verified(proxy: Site) -> None:
     """Verify changes nothing of what it tells."""
     live = proxy.have_usual()
