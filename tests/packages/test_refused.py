@@ -196,7 +196,8 @@ def test_plan(bookworm: Site) -> None:
     assert touched(bookworm, before) == set()
     newest = bookworm.repository.versions[-1]
     for part in (
-        f"nginx={newest} from {bookworm.repository.url}",
+        f"Would install nginx={newest}",
+        f"; nginx from {bookworm.repository.url} bookworm, instead of ",
         f"URIs: {bookworm.repository.url}",
         "Pin-Priority: 1001",
     ):
