@@ -88,7 +88,8 @@ class Load:
         version = tuple(int(part) for part in self.nginx.split(".") if part)
         excused = bool(version) and version < READS_ON
         unread = [call for call in self.lost if excused and UNREAD.search(call.details)]
-        few = len(unread) <= self.made * UNREAD_SHARE
+        # Of each caller the one that it was making.
+        few = len(unread) <= max(CALLERS, self.made * UNREAD_SHARE)
         return [call for call in self.lost if not (few and call in unread)]
 
     def _call(self, number: int) -> None:
