@@ -6,7 +6,8 @@ from pathlib import Path
 
 from docker.models.containers import Container
 
-from tests.hosts import lab
+from tests.faults.on_host import ask
+from tests.hosts import inside, lab
 
 ON_HOST = Path(__file__).with_name("on_host.py")
 # Where a host keeps the eyes of the tests, and what they are asked.
@@ -29,13 +30,13 @@ class Machine:
 
     def run(self, *command: str) -> str:
         """Run a command that must succeed, and return what it printed."""
-        code, output = lab.run(self.container, list(command))
+        code, output = inside.run(self.container, list(command))
         assert code == 0, f"{self.name}: {' '.join(command)[:200]} ended with {code}: {output}"
         return output
 
     def status(self, *command: str) -> int:
         """Run a command and return its exit status."""
-        code, _output = lab.run(self.container, list(command))
+        code, _output = inside.run(self.container, list(command))
         assert code is not None
         return code
 
@@ -60,7 +61,10 @@ class Machine:
 
     def generation(self, port: int = 11800, address: str = "127.0.0.1") -> str:
         """Return the id of the configuration that is live, or what came instead of one."""
-        return self._python("generation", address, str(port))
+        try:
+            return inside.from_there(self.container, lambda: ask(address, port)).generation
+        except OSError as error:
+            return f"no answer: {error}"
 
     def listing(self, *places: str) -> dict[str, str]:
         """Return a hash of everything below some places."""
@@ -101,7 +105,7 @@ class Machine:
             time.sleep(POLL_SECONDS)
 
     def _is_dead(self, pid: int) -> bool:
-        code, state = lab.run(self.container, ["ps", "-o", "state=", "-p", str(pid)])
+        code, state = inside.run(self.container, ["ps", "-o", "state=", "-p", str(pid)])
         return code != 0 or state.startswith("Z")
 
 

@@ -1,4 +1,4 @@
-"""What runs inside a host, on its own Python: ask a listener, list files, hold ports.
+"""What tests do in a host: ask a listener, list files, hold ports.
 
 Nothing of the collection is used here: these are the eyes of the tests.
 """
@@ -139,12 +139,7 @@ def hold(port: int) -> None:
 def main(arguments: list[str]) -> None:
     """Do one of them."""
     what, rest = arguments[0], arguments[1:]
-    if what == "generation":
-        try:
-            print(ask(rest[0], int(rest[1])).generation)
-        except OSError as error:
-            print(f"no answer: {error}")
-    elif what == "listing":
+    if what == "listing":
         print(json.dumps(listing(rest)))
     else:
         hold(int(rest[0]))

@@ -1,23 +1,19 @@
 """ansible-playbook on an inventory made for one test, and how it ended as data."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from tests.hosts.paths import ROOT
-
-CALLBACK = Path(__file__).with_name("callback")
 SECONDS = 300
-FORKS = 10
 CONNECTION = {
     "ansible_connection": "community.docker.docker",
     # The hosts have no sudo, and root needs none.
@@ -25,6 +21,10 @@ CONNECTION = {
     "ansible_become": False,
     "ansible_python_interpreter": "/usr/bin/python3",
 }
+
+# Hundreds of runs would each import Ansible and pack the same modules.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["__main__", "tests.faults.imported"])
 
 # What all runs of a session have printed, for who looks for secrets in it.
 PRINTED: list[str] = []
@@ -145,31 +145,32 @@ def inventory(
 
 def play(inventory_file: Path, playbook: str = "site.yml", *arguments: str) -> Run:
     """Run a playbook of this checkout and read its output as data."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment = {
-        **kept,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACK),
-        "ANSIBLE_STDOUT_CALLBACK": "results",
-        "ANSIBLE_FORKS": str(FORKS),
-        "ANSIBLE_NOCOLOR": "1",
-        # What every module was asked for, in its results.
-        "ANSIBLE_INJECT_INVOCATION": "1",
-    }
-    program = str(Path(sys.executable).parent / "ansible-playbook")
     begin = time.monotonic()
-    with subprocess.Popen(
-        [program, "-i", str(inventory_file), playbook, *arguments],
-        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            output, errors = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
+    with TemporaryDirectory() as kept:
+        output, errors = Path(kept, "output"), Path(kept, "errors")
+        process = _FORKS.Process(
+            target=_ansible_playbook,
+            args=(["-i", str(inventory_file), playbook, *arguments], str(output), str(errors)),
+        )
+        process.start()
+        process.join(SECONDS)
+        if process.exitcode is None:
+            assert process.pid is not None
             os.killpg(process.pid, signal.SIGKILL)
-            raise
-    PRINTED.extend((output, errors))
-    return _read(process.returncode, time.monotonic() - begin, output, errors)
+            process.join()
+        told = output.read_text(encoding="utf-8"), errors.read_text(encoding="utf-8")
+    PRINTED.extend(told)
+    code = process.exitcode
+    assert code is not None
+    assert code != -signal.SIGKILL, f"not done after {SECONDS} s: {told}"
+    return _read(code, time.monotonic() - begin, *told)
+
+
+def _ansible_playbook(arguments: list[str], output: str, errors: str) -> None:
+    # Not for the tests' own process, whose environment it sets.
+    from tests.faults import imported  # noqa: PLC0415
+
+    imported.run(arguments, output, errors)
 
 
 def _read(code: int, seconds: float, output: str, errors: str) -> Run:
