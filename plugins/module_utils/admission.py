@@ -76,10 +76,11 @@ class Admission:
 
     def _obstacle(self, expectation: Expectation, serving: Expectation | None) -> str | None:
         """Say why nothing can take over from what serves without a gap."""
+        obstacle = self._instance.obstacle()
         shared = expectation.shared and (serving is None or serving.shared)
-        if not (shared or self._instance.inherits_ports):
-            return "the ports are not shared (reuseport), in the one configuration or the other."
-        return self._instance.obstacle()
+        if obstacle or shared or self._instance.inherits_ports:
+            return obstacle
+        return "the ports are not shared (reuseport), in the one configuration or the other."
 
     def refuse_stopped(self, state: State) -> None:
         """Refuse what the instance could not act on."""

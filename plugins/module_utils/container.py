@@ -67,6 +67,8 @@ class ContainerInstance:
         self._serving = name
         # What one has said that was taken back.
         self._failed: list[str] = []
+        # The one that had to end before another one could start, until that one is proven.
+        self._before: Any = None
 
     # What there is
 
@@ -140,7 +142,7 @@ class ContainerInstance:
         """See :class:`instance.Instance`."""
 
         def work() -> None:
-            self._put_next_in_place()
+            self._put_in_place()
             found = self._container()
             if found is None:
                 raise EngineError(f"there is no container {self.name}; 'site.yml' makes it")
@@ -176,7 +178,7 @@ class ContainerInstance:
                 found.update(restart_policy={"Name": "no"})
                 found.kill("TERM")
                 found.wait(timeout=_STOP_S)
-            self._put_next_in_place()
+            self._put_in_place()
             found = self._container()
             found.update(restart_policy={"Name": "always"})
             found.start()
@@ -189,14 +191,24 @@ class ContainerInstance:
             raise EngineError(f"there is no container {self._serving}")
         found.kill(signal)
 
-    def _put_next_in_place(self) -> None:
-        following = self._container(self.name + NEXT)
-        if following is None:
+    def _put_in_place(self) -> None:
+        """Give the name to the one that is wanted, and on the way back to the one before it."""
+        wanted = self._container(self.name + NEXT) or self._before
+        if wanted is None:
             return
-        before = self._container(self.name)
-        if before is not None:
-            before.remove(force=True, v=True)
-        following.rename(self.name)
+        found = self._container(self.name)
+        if found is not None and self._before is not None:
+            self._failed = lines(found)
+            found.remove(force=True, v=True)
+        elif found is not None:
+            # It stays until the next run, so that there is a way back. The engine renames none that
+            # it is about to start again.
+            found.update(restart_policy={"Name": "no"})
+            found.stop(timeout=0)
+            found.rename(f"{self.name}{_DRAINS}{found.short_id}")
+        self._before = None if self._before is not None else found
+        wanted.rename(self.name)
+        wanted.update(restart_policy={"Name": "always"})
 
     # Another container in the place of this one
 

@@ -121,6 +121,17 @@ class Engine:
             except NotFound:
                 return None
 
+    def network(self, name: str) -> dict[str, Any]:
+        """Return what the engine knows of a network; nothing where it has none of that name.
+
+        :raises EngineError: when the engine does not answer.
+        """
+        with said():
+            try:
+                return dict(self.client.api.inspect_network(name))
+            except NotFound:
+                return {}
+
     def create(self, name: str | None, config: Mapping[str, Any]) -> Any:
         """Create a container from the engine's own description of one.
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
@@ -15,6 +16,10 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import
     bare,
 )
 
+# The network of containers that have none of their own.
+_BRIDGE = "bridge"
+# In one container: each takes half a second.
+_ASKED = ["sh", "-c", "nginx -V 2>&1; echo; curl --version 2>&1"]
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -32,6 +37,7 @@ def inspect(engine: Engine, container: str | None, image: str | None) -> dict[st
         "architecture": "",
         "remaps_users": False,
         "limits_memory": True,
+        "gateways": [],
     }
     try:
         info = engine.info()
@@ -40,11 +46,22 @@ def inspect(engine: Engine, container: str | None, image: str | None) -> dict[st
         told["architecture"] = _ARCHITECTURES.get(kernel, kernel)
         told["remaps_users"] = any("userns" in one for one in info.get("SecurityOptions") or ())
         told["limits_memory"] = bool(info.get("MemoryLimit", True))
+        told["gateways"] = _gateways(engine)
         found = _containers(engine, container)
         seen = _image(engine, image) if image else None
     except EngineError as error:
         return {"engine": {**told, "error": str(error)}, "containers": [], "image": None}
     return {"engine": told, "containers": found, "image": seen}
+
+
+def _gateways(engine: Engine) -> list[str]:
+    """Return the addresses from which containers of the engine's own network see this host."""
+    networks = (engine.network(_BRIDGE).get("IPAM") or {}).get("Config") or []
+    return [
+        # Where none was asked for, the engine takes the first one.
+        one.get("Gateway") or str(ipaddress.ip_network(one["Subnet"])[1])
+        for one in networks
+    ]
 
 
 def _containers(engine: Engine, name: str) -> list[dict[str, Any]]:
@@ -57,6 +74,7 @@ def _containers(engine: Engine, name: str) -> list[dict[str, Any]]:
             "number": _number(one.labels.get(NUMBER, "")),
             "status": one.status,
             "image": one.attrs["Image"],
+            "network": one.attrs["HostConfig"]["NetworkMode"],
         }
         for one in found.values()
     ]
@@ -71,7 +89,20 @@ def _image(engine: Engine, reference: str) -> dict[str, Any] | None:
     if found is None:
         return None
     try:
-        _status, build = engine.once(bare(found["Id"], ["nginx", "-V"]))
+        _status, told = engine.once(bare(found["Id"], _ASKED))
+    except EngineError:
+        told = _without_shell(engine, found["Id"])
+    build, _blank, curl = told.partition("\n\n")
+    return {
+        "id": found["Id"],
+        "architecture": found.get("Architecture", ""),
+        "build": build,
+        "asks_http2": curl.startswith("curl ") and "HTTP2" in curl.split(),
+    }
+
+
+def _without_shell(engine: Engine, image: str) -> str:
+    try:
+        return engine.once(bare(image, ["nginx", "-V"]))[1]
     except EngineError as error:
-        build = str(error)
-    return {"id": found["Id"], "architecture": found.get("Architecture", ""), "build": build}
+        return str(error)

@@ -131,7 +131,8 @@ class ThrowAway:
         host = dict(like.attrs["HostConfig"])
         # Of a test in check mode, which is not below the tree.
         binds = [*(host.get("Binds") or []), f"{candidate}:{candidate}:ro"]
-        host.update(RestartPolicy={"Name": "no"}, Binds=binds)
+        # The ports are published already, for the one that serves.
+        host.update(RestartPolicy={"Name": "no"}, Binds=binds, PortBindings={})
         return {
             "Image": self._image or like.attrs["Image"],
             "Entrypoint": command[:1],

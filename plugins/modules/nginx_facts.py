@@ -232,6 +232,11 @@ engine:
     limits_memory:
       description: Whether the host's kernel lets it limit a container's memory.
       type: bool
+    gateways:
+      description: Addresses from which containers of its network V(bridge) see this host.
+      type: list
+      elements: str
+      sample: [172.17.0.1]
 containers:
   description: The containers of O(container), each once.
   returned: success
@@ -254,6 +259,10 @@ containers:
     image:
       description: Id of its image.
       type: str
+    network:
+      description: Its network, as docker calls it.
+      type: str
+      sample: host
 image:
   description: What the engine has as O(image); null where it has not.
   returned: success
@@ -269,6 +278,9 @@ image:
     build:
       description: What its nginx prints with C(-V), or why it cannot be run.
       type: str
+    asks_http2:
+      description: Whether it has a shell, and a curl that speaks HTTP/2.
+      type: bool
 names:
   description: One row for each of O(names).
   returned: success

@@ -23,6 +23,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.arrangement i
     UNKNOWN_METHOD,
     arrange,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.bridge import read_network
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.certificates import (
     Material,
     is_readable,
@@ -187,7 +188,7 @@ class Inventory:
         given = self._dictionary("grpc_proxy_tls")
         tls = read_listener_tls(self.reader, given, wants_tls, self.on_host, self.dates)
         self._judge_server_names(given, tls, services)
-        return {
+        plan = {
             "package": read_package(self.reader, self.given),
             "servers": servers,
             "balance": read_balance(
@@ -222,6 +223,7 @@ class Inventory:
             "services": services,
             "loaded": loaded_from_host(self.given, self.on_host),
         }  # fmt: skip
+        return {**plan, "network": read_network(self.reader, self.given, plan, self.ipv6)}
 
     def _refuse_clashes(
         self, servers: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]

@@ -584,6 +584,9 @@ def single_cases() -> dict[str, Case]:
             "give username and password",
             ".password",
         ),
+        "container-network-unknown": _proxy(
+            "grpc_proxy_container_network", "macvlan", "'macvlan'; choose one of host, bridge"
+        ),
         "install-elsewhere": _proxy("grpc_proxy_install", "snap", "'snap'; choose one of package"),
         "snippet-misspelt": _proxy(
             "grpc_proxy_snippets",

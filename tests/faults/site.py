@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.faults.load import Load
 from tests.faults.machine import Machine
+from tests.faults.on_host import ask
 from tests.faults.playbook import Failure, Hosts, Run, Variables, inventory, play
 from tests.faults.secrets import TLS_LISTENER, planted
 from tests.hosts import lab
@@ -158,6 +159,10 @@ class Site:
         live = self.machine.generation(PORT, self.address)
         assert GENERATION.fullmatch(live), live
         return live
+
+    def told_from_afar(self) -> str:
+        """Return what the proof tells to another machine than the host, which must be nothing."""
+        return ask(self.address, PORT).generation
 
     def workers(self) -> set[int]:
         """Return the worker processes, those that drain too."""

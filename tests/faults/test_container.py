@@ -421,4 +421,7 @@ def test_a_real_other_version(proxy: Site, story: Story) -> None:
     """From Debian's nginx 1.22 to a real mainline, and back."""
     image = images.mainline()
     lab.load(proxy.machine.container, image)
-    replaced(proxy, {"grpc_proxy_container_image": image}, story, "image of another version")
+    asked = {"grpc_proxy_container_image": image}
+    told = proxy.play(asked, "--check").output
+    assert f"{image} has no shell, or no curl that speaks HTTP/2" in told
+    replaced(proxy, asked, story, "image of another version")

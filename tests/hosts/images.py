@@ -49,7 +49,7 @@ NGINX_DOCKERFILE = """\
 ARG BASE
 FROM ${BASE}
 RUN apt-get update \\
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light curl \\
  && rm -rf /var/lib/apt/lists/*
 """
 
@@ -103,7 +103,7 @@ def oap() -> str:
 
 
 def nginx() -> str:
-    """Return the tag of an image of nginx as Debian 12 has it, which no registry has to offer."""
+    """Return the tag of an image of Debian 12's nginx, with curl as the official images have it."""
     base = debian("bookworm")
     tag = _tag("nginx", base, NGINX_DOCKERFILE)
     with _build_lock("nginx"):

@@ -124,6 +124,9 @@ class ModelEngine:
     ends_at_start: bool = False
     ran: list[dict[str, Any]] = field(default_factory=list)
     result: tuple[int, str] = (0, "")
+    lacks: str = ""
+    """Programs that no image has."""
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
 
@@ -156,6 +159,11 @@ class ModelEngine:
         self._answer()
         return self.images.get(reference)
 
+    def network(self, name: str) -> dict[str, Any]:
+        """See Engine."""
+        self._answer()
+        return self.networks.get(name, {})
+
     def create(self, name: str, config: dict[str, Any]) -> Container:
         """See Engine."""
         self._answer()
@@ -165,4 +173,7 @@ class ModelEngine:
         """See Engine."""
         self._answer()
         self.ran.append(config)
+        (program,) = config["Entrypoint"]
+        if program in self.lacks.split():
+            raise EngineError(f"no {program} in there")
         return self.result

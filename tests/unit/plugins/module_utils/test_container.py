@@ -192,13 +192,35 @@ def test_published_ports_are_an_obstacle(instance: ContainerInstance, engine: Mo
 
 
 def test_a_restart_takes_the_next_one(instance: ContainerInstance, engine: ModelEngine) -> None:
-    """The one before ends, and goes; a gap is what was allowed."""
-    engine.add("oap-proxy-next", labels=OURS, state="created", pid=4712)
+    """The one before ends, and stays until the next run; a gap is what was allowed."""
+    before = engine.there[0]
+    engine.add("oap-proxy-next", labels=OURS, state="created", pid=4712, restart="no")
     assert instance.restart() == (True, "")
-    (left,) = engine.there
-    assert (left.name, left.pid, left.state, left.restart) == (
-        "oap-proxy", 4712, "running", "always",
-    )  # fmt: skip
+    now = engine.container("oap-proxy")
+    assert now
+    assert (now.pid, now.state, now.restart) == (4712, "running", "always")
+    assert (before.name, before.state, before.restart) == ("oap-proxy-drains-abc", "exited", "no")
+    assert instance.settle() == []
+    assert engine.there == [now]
+
+
+@pytest.mark.parametrize("serves", [True, False])
+@pytest.mark.parametrize("running", [True, False])
+def test_the_way_back_from_a_restart(
+    instance: ContainerInstance, engine: ModelEngine, running: bool, serves: bool
+) -> None:
+    """The one before is there again, and what the other one has said is kept."""
+    before = engine.there[0]
+    before.state = "running" if running else "restarting"
+    engine.add("oap-proxy-next", labels=OURS, state="created", says="nginx: [emerg] no")
+    assert (instance.restart if running else instance.start)() == (True, "")
+    found = engine.container("oap-proxy")
+    assert found
+    found.state = "running" if serves else "exited"
+    assert (instance.restart if serves else instance.start)() == (True, "")
+    assert engine.there == [before]
+    assert (before.name, before.state, before.restart) == ("oap-proxy", "running", "always")
+    assert instance.log_since(Mark(0, 0, 0.0)) == ["nginx: [emerg] no"]
 
 
 def test_what_a_killed_run_has_left(instance: ContainerInstance, engine: ModelEngine) -> None:
