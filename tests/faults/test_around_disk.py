@@ -1,15 +1,26 @@
 """The disk takes nothing, or no more."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from tests.faults.around import CHANGE, plainly
 from tests.faults.fault import Fault, undergo
-from tests.faults.site import CONFIGURE, MODULE, ROOT, UNIT, USUAL, Site, listen, none_lost
+from tests.faults.site import (
+    CONFIGURE,
+    MODULE,
+    PORT,
+    ROOT,
+    UNIT,
+    USUAL,
+    Site,
+    listen,
+    none_lost,
+)
 from tests.faults.table import Story
 
-pytestmark = pytest.mark.nginx(USUAL)
+pytestmark = pytest.mark.nginx(USUAL, container=True)
 TAKEN = 11801
 NO_ROOM = "No space left on device"
 LOGS = f"/var/log/{UNIT}"
@@ -36,20 +47,32 @@ READ_ONLY = Fault(
 )
 
 
-def logs_full(unit: str) -> str:
+def anew(unit: str) -> str:
+    """Return the line of sh that starts a unit of systemd anew."""
+    return f"systemctl restart {unit}\n"
+
+
+def container_anew(name: str) -> str:
+    """Return the lines of sh that start a container anew, which sees what is mounted then."""
+    return (
+        f"docker restart --time=1 {name}\n"
+        f"until ss -Htln 'sport = :{PORT}' | grep -q .; do sleep 0.05; done\n"
+    )
+
+
+def logs_full(unit: str, restart: Callable[[str], str] = anew) -> str:
     """Return the lines of sh after which nothing can be logged any more."""
     logs = f"/var/log/{unit}"
     return (
         f"mount -t tmpfs -o size=64k,mode=$(stat -c %a {logs}) tmpfs {logs}\n"
         f"head -c 1M /dev/zero > {logs}/filler 2>/dev/null || true\n"
-        f"systemctl restart {unit}\n"
+        f"{restart(unit)}"
     )
 
 
-def logs_back(unit: str) -> str:
+def logs_back(unit: str, restart: Callable[[str], str] = anew) -> str:
     """Return the lines of sh that end that."""
-    restart = f"systemctl restart {unit}\n" if unit == UNIT else ""
-    return f"umount --lazy /var/log/{unit}\n{restart}"
+    return f"umount --lazy /var/log/{unit}\n{restart(unit) if unit == UNIT else ''}"
 
 
 def leave_alone(proxy: Site) -> None:
@@ -85,7 +108,7 @@ def leave_alone(proxy: Site) -> None:
         # Without nginx's word the whole time of the proof is waited.
         Fault(
             "disk of the logs full, port of another program",
-            listen({"port": 11800}, {"port": TAKEN}),
+            listen({"port": PORT}, {"port": TAKEN}),
             "not_live",
             (f"the file system of {LOGS} is full", "Make room"),
             rolled_back=True,
@@ -94,6 +117,10 @@ def leave_alone(proxy: Site) -> None:
             holds=(TAKEN,),
             plain=logs_full("plain"),
             after=logs_back("plain"),
+            contained={
+                "cause": logs_full(UNIT, container_anew),
+                "mend": logs_back(UNIT, container_anew),
+            },
         ),
     ],
     ids=lambda fault: fault.name,
@@ -107,7 +134,8 @@ def test_row(proxy: Site, story: Story, fault: Fault) -> None:
 def test_logs_full(proxy: Site, story: Story) -> None:
     """A change comes live and is proven while nothing can be logged; a warning says so."""
     live = proxy.have_usual()
-    proxy.machine.run("sh", "-euc", logs_full(UNIT))
+    restart = container_anew if proxy.image else anew
+    proxy.machine.run("sh", "-euc", logs_full(UNIT, restart))
     try:
         with proxy.load() as load:
             run = proxy.play(CHANGE, playbook=CONFIGURE)
@@ -119,7 +147,7 @@ def test_logs_full(proxy: Site, story: Story) -> None:
         told = plainly(proxy, logs_full("plain"), logs_back("plain"))
         story.tell("disk of the logs full", "none: a warning", "the new one", load, told)
     finally:
-        proxy.machine.run("sh", "-euc", logs_back(UNIT))
+        proxy.machine.run("sh", "-euc", logs_back(UNIT, restart))
     run = proxy.play(CHANGE, playbook=CONFIGURE)
     assert run.changed() == 0
     assert not any("is full" in one for one in run.of_module(MODULE).get("warnings", ()))
