@@ -35,6 +35,8 @@ _MEANINGS = {
     "(24: Too many open files)": "Its master process has too few descriptors: raise LimitNOFILE.",
 }
 
+# With it nginx ends a start.
+_NO_START = "still could not bind()"
 _NO_BEGINNING = {
     "started": "nginx did not start",
     "restarted": "nginx did not start",
@@ -210,7 +212,9 @@ def verdict(attempt: Attempt, log: Sequence[str]) -> tuple[str, str]:
     if wrong:
         return "fallback", f"{wrong[0].fault}. {_remedy(wrong[0])}"
     hint = _hint(attempt, log)
-    if attempt.action in _NO_BEGINNING and not (attempt.done and attempt.running):
+    # Where somebody starts it again and again, it may run in the very moment.
+    ended = any(_NO_START in line for line in log)
+    if attempt.action in _NO_BEGINNING and (ended or not (attempt.done and attempt.running)):
         return "not_started", f"{_NO_BEGINNING[attempt.action]}: {hint}"
     if attempt.action == "reloaded" and only_a_restart(log):
         return "restart_needed", (

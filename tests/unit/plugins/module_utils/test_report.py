@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 BIND = "[emerg] 7#7: bind() to 0.0.0.0:11800 failed (98: Address already in use)"
 BIND_6 = "[emerg] 7#7: bind() to [::]:11800 failed (98: Address already in use)"
+UNBOUND = "[emerg] 7#7: still could not bind()"
 ZONE = '[emerg] 7#7: limit_req "oap" uses the "$b" key while previously it used the "$a" key'
 CRITICAL = "[crit] 7#7: *3 SSL_do_handshake() failed"
 WARNING = "[warn] 7#7: *3 a client request body is buffered (98304 bytes)"
@@ -88,6 +89,9 @@ def test_faults_of_an_attempt() -> None:
         (attempted("started", [DEAF], running=False), [CRITICAL], "not_started", "handshake"),
         (attempted("restarted", [DEAF], running=False), [BIND], "not_started", "0.0.0.0:11800;"),
         (attempted("restarted", [DEAF], done=False), [ZONE], "not_started", "nginx did not start"),
+        # An engine that starts it again and again has it running in this moment.
+        (attempted("started", [DEAF]), [BIND, UNBOUND], "not_started", "0.0.0.0:11800;"),
+        (attempted(rows=[DEAF]), [BIND, UNBOUND], "not_live", "0.0.0.0:11800;"),
         (attempted("started", [DEAF]), [], "not_live", "cannot connect to 127.0.0.1:11800"),
         (attempted(rows=[DEAF]), [ZONE], "restart_needed", "Set grpc_proxy_allow_restart"),
         (attempted(rows=[DEAF]), [], "not_live", "refused; nginx wrote nothing of weight"),
