@@ -1,13 +1,12 @@
 """A container on the engine's own network: its ports are published, for one container at a time."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.faults.machine import differences
 from tests.faults.playbook import Variables
-from tests.faults.secrets import TLS_PORT, planted
+from tests.faults.secrets import TLS_PORT
 from tests.faults.site import (
     CONTAINER,
     MODULE,
@@ -27,6 +26,7 @@ pytestmark = pytest.mark.nginx(CONTAINER)
 BRIDGE = {"grpc_proxy_container_network": "bridge"}
 ALLOWED = {"grpc_proxy_allow_restart": True}
 FURTHER = 11801
+MORE: dict[str, Any] = {**BRIDGE, **listen({"port": PORT}, {"port": FURTHER})}
 # The one before ends, and its streams with it; the one after opens the ports.
 RESTART_SECONDS = 10.0
 ONE_AT_A_TIME = ("for one container at a time", "Set grpc_proxy_allow_restart")
@@ -43,9 +43,9 @@ def generation(proxy: Site) -> str:
     return proxy.machine.generation(PORT)
 
 
-def there(proxy: Site) -> list[str]:
-    """Return the ids of the containers on the host."""
-    return proxy.machine.run("docker", "ps", "--all", "--quiet", "--no-trunc").split()
+def running(proxy: Site) -> list[str]:
+    """Return the ids of the containers that run."""
+    return proxy.machine.run("docker", "ps", "--quiet", "--no-trunc").split()
 
 
 def health(proxy: Site) -> tuple[int, str]:
@@ -55,19 +55,10 @@ def health(proxy: Site) -> tuple[int, str]:
     return int(status), words
 
 
-@pytest.fixture
-def bridged(proxy: Site) -> Iterator[Site]:
-    """The proxy on the engine's network, and back on the host's."""
-    proxy.play({**BRIDGE, **ALLOWED}).changed()
-    yield proxy
-    proxy.play(ALLOWED).changed()
-    proxy.usual = proxy.generation()
-
-
 def replaced(proxy: Site, settings: Variables, story: Story, fault: str) -> None:
     """Hold that it takes a permission, and that the gap is short where there is one."""
     live, master = generation(proxy), proxy.master
-    before, containers = proxy.machine.listing(), there(proxy)
+    before, containers = proxy.machine.listing(), running(proxy)
     with proxy.load() as load:
         for arguments in (["--check"], []):
             failure = proxy.play(settings, *arguments).failure()
@@ -75,7 +66,7 @@ def replaced(proxy: Site, settings: Variables, story: Story, fault: str) -> None
                 assert part in failure.message, failure.message
     none_lost(load)
     assert differences(before, proxy.machine.listing()) == {}
-    assert (there(proxy), proxy.master, proxy.current()) == (containers, master, live)
+    assert (running(proxy), proxy.master, proxy.current()) == (containers, master, live)
     story.tell(fault, "preflight", "as before", load)
     with proxy.load() as load:
         run = proxy.play({**settings, **ALLOWED})
@@ -89,68 +80,70 @@ def replaced(proxy: Site, settings: Variables, story: Story, fault: str) -> None
     assert proxy.play(settings).changed() == 0
 
 
-def test_network_changed(proxy: Site, story: Story) -> None:
-    """From the host's network to published ports: a permission, a gap, and proven as before."""
+def test_published_ports(proxy: Site, story: Story) -> None:
+    """From the host's network to the engine's, all that there is of changes, and back.
+
+    In one test, because each way takes another container.
+    """
     proxy.have_usual()
     try:
         replaced(proxy, BRIDGE, story, "from the host's network to the bridge")
         assert published(proxy) == {PORT, TLS_PORT}
-        run = proxy.play(BRIDGE, playbook=VERIFY)
-        run.changed()
-        assert health(proxy) == (0, f"generation {generation(proxy)}")
+        proxy.play(BRIDGE, playbook=VERIFY).changed()
+        source_addresses(proxy, story)
+        is_reloaded(proxy, story)
+        port_is_taken(proxy, story)
+        replaced(proxy, MORE, story, "another listener on the bridge")
+        assert published(proxy) == {PORT, FURTHER, TLS_PORT}
     finally:
         proxy.play(ALLOWED).changed()
         proxy.usual = proxy.generation()
 
 
-def test_source_addresses(bridged: Site, story: Story) -> None:
+def source_addresses(proxy: Site, story: Story) -> None:
     """The host's own calls come from the engine's gateway; the proof is for them alone."""
-    live = generation(bridged)
-    for address in ("127.0.0.1", bridged.host.address6):
-        assert bridged.machine.generation(PORT, address) == live
+    live = generation(proxy)
+    for address in ("127.0.0.1", proxy.host.address6):
+        assert proxy.machine.generation(PORT, address) == live
     # The machine of the tests is not the host: UNIMPLEMENTED, and no id.
-    assert bridged.told_from_afar() == "no id, HTTP status 200"
+    assert proxy.told_from_afar() == "no id, HTTP status 200"
     story.tell("the bridge's source addresses at the proof", "none: green", "the usual one")
 
 
-def test_reload(bridged: Site, story: Story) -> None:
+def is_reloaded(proxy: Site, story: Story) -> None:
     """What no other container is needed for is a reload, without a gap."""
-    live, master = generation(bridged), bridged.master
-    change = {**BRIDGE, "grpc_proxy_balance": "least_conn"}
-    with bridged.load() as load:
-        run = bridged.play(change)
+    live, master = generation(proxy), proxy.master
+    assert health(proxy) == (0, f"generation {live}")
+    with proxy.load() as load:
+        run = proxy.play({**BRIDGE, "grpc_proxy_balance": "least_conn"})
         assert run.changed() == 1
         steady(load)
     none_lost(load)
     assert run.of_module(MODULE)["action"] == "reloaded"
-    assert (bridged.master, generation(bridged) != live) == (master, True)
+    assert (proxy.master, generation(proxy) != live) == (master, True)
     story.tell("another configuration on the bridge", "none: reloaded", "the new one", load)
-    # Health is what is on disk and live: another link, and it is gone.
-    bridged.machine.run("ln", "-sfn", f"generations/{live}", f"{ROOT}/current")
-    status, words = health(bridged)
+    # Health is that what is live is what is on disk, which is another one now.
+    proxy.machine.run("ln", "-sfn", f"generations/{live}", f"{ROOT}/current")
+    status, words = health(proxy)
     assert (status, f"does not answer with generation {live}" in words) == (1, True), words
+    assert proxy.play(BRIDGE).changed() == 1
+    assert health(proxy) == (0, f"generation {live}")
 
 
-def test_another_listener(bridged: Site, story: Story) -> None:
-    """A port more takes another container; where it is not free, the one before comes back."""
-    more: dict[str, Any] = {**BRIDGE, **listen({"port": PORT}, {"port": FURTHER})}
-    live = generation(bridged)
-    image = bridged.machine.run("docker", "inspect", "--format={{.Id}}", UNIT)
-    holder = bridged.hold(FURTHER)
+def port_is_taken(proxy: Site, story: Story) -> None:
+    """A listener more takes another container: it cannot start, and the one before comes back."""
+    live, containers = generation(proxy), running(proxy)
+    holder = proxy.hold(FURTHER)
     try:
         for _time in range(2):
-            with bridged.load() as load:
-                failure = bridged.play({**more, **ALLOWED}).failure()
+            with proxy.load() as load:
+                failure = proxy.play({**MORE, **ALLOWED}).failure()
                 steady(load)
             result = refused(failure, "not_started", f"generation {live} is live again")
             assert result["rolled_back"] is True
             assert str(FURTHER) in failure.message, failure.message
             assert load.gap < RESTART_SECONDS, load.lost[:2]
     finally:
-        bridged.release(holder)
-    assert (generation(bridged), bridged.current()) == (live, live)
-    assert bridged.machine.run("docker", "inspect", "--format={{.Id}}", UNIT) == image
+        proxy.release(holder)
+    assert (generation(proxy), proxy.current(), running(proxy)) == (live, live, containers)
     story.tell("port of another program, on the bridge", "not_started", "as before", load)
-    replaced(bridged, more, story, "another listener on the bridge")
-    assert published(bridged) == {PORT, FURTHER, TLS_PORT}
-    assert planted().token not in bridged.machine.run("docker", "inspect", UNIT)
