@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from tests.bench.machines import Machine
-from tests.hosts import lab
+from tests.hosts import inside
 from tests.hosts.paths import ROOT
 from tests.hosts.progress import LabError, say
 
@@ -51,7 +51,7 @@ def start(machine: Machine, template: str, port: int, address: str, ports: tuple
     oap1, oap2 = ports
     content = text.substitute(port=port, address=address, oap1=oap1, oap2=oap2)
     machine.run("mkdir", "-p", "/etc/bench")
-    lab.put(machine.container, {path: content}, 0o644)
+    inside.put(machine.container, {path: content}, 0o644)
     return PEERS[template](machine, port, path)
 
 

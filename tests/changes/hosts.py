@@ -13,7 +13,7 @@ from pathlib import Path
 from docker.models.containers import Container
 
 from tests.bench.deployment import inventory, site
-from tests.hosts import lab
+from tests.hosts import inside, lab
 from tests.hosts.paths import ROOT
 from tests.hosts.progress import LabError
 from tests.hosts.spec import Host, lab_named
@@ -76,7 +76,7 @@ class ChangesHost:
         ours = [*ON_HOST.glob("*.py"), *others]
         files |= {str(one.relative_to(ROOT)): one for one in ours}
         texts = {f"{PLACE}/{path}": one.read_text(encoding="utf-8") for path, one in files.items()}
-        lab.put(self.container, texts, 0o644)
+        inside.put(self.container, texts, 0o644)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from docker.models.containers import Container
 
 from tests.faults.on_host import ask
-from tests.hosts import inside, lab
+from tests.hosts import inside
 
 ON_HOST = Path(__file__).with_name("on_host.py")
 # Where a host keeps the eyes of the tests, and what they are asked.
@@ -54,7 +54,7 @@ class Machine:
             name: Path(__file__).with_name(f"{name}.py").read_text("utf-8") for name in names
         }
         files = {f"{EYES}/tests/faults/{name}.py": text for name, text in sources.items()}
-        lab.put(self.container, {**files, REQUEST: request})
+        inside.put(self.container, {**files, REQUEST: request})
         return self.run(
             "env", f"--chdir={EYES}", "python3", "-m", f"tests.faults.{program}", REQUEST
         )

@@ -8,7 +8,7 @@ from tests.faults.fault import PREFLIGHT, Fault, undergo
 from tests.faults.secrets import NAME, planted
 from tests.faults.site import CONFIGURE, MODULE, PORT, USUAL, Site, none_lost, snippet, together
 from tests.faults.table import Story
-from tests.hosts import lab
+from tests.hosts import inside
 from tests.hosts.pki import DAYS
 
 pytestmark = pytest.mark.nginx(USUAL, container=True)
@@ -189,7 +189,7 @@ def put_files(proxy: Site) -> None:
         identity = planted().authority.server(NAME, validity=validity)
         files[f"{USERS}/{validity}.pem"] = identity.chain
         files[f"{USERS}/{validity}-key.pem"] = identity.private_key
-    lab.put(proxy.machine.container, files)
+    inside.put(proxy.machine.container, files)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

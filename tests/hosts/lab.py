@@ -2,10 +2,8 @@
 
 import argparse
 import hashlib
-import io
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
 
-from tests.hosts import certificates, engine, images, machine, oap
+from tests.hosts import certificates, engine, images, inside, machine, oap
 from tests.hosts.progress import LabError, say
 from tests.hosts.spec import PREFIX, Host, Lab, lab_named, labs
 
@@ -26,6 +24,9 @@ RECIPE_LABEL = f"{PREFIX}.recipe"
 BOOT_SECONDS = 90.0
 POLL_SECONDS = 0.3
 BOOTED = ("running", "degraded")
+# A container within a host that is paused, as a run of tests that was ended has left it, cannot be
+# ended, and so neither can the host.
+_UNPAUSE = "! command -v docker || docker ps -q --filter status=paused | xargs -r docker unpause"
 
 
 def up(lab: Lab) -> None:
@@ -94,20 +95,10 @@ def run(container: Container, command: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout.decode(errors="replace").strip()
 
 
-def put(container: Container, files: Mapping[str, str], mode: int = 0o600) -> None:
-    """Write files of root's (path: text) into a container, running or not.
-
-    Not below /run and /tmp of a Debian host: the engine does not see what is mounted there.
-    """
-    with io.BytesIO() as stream:
-        with tarfile.open(fileobj=stream, mode="w") as tar:
-            for path, text in files.items():
-                data = text.encode()
-                entry = tarfile.TarInfo(path.lstrip("/"))
-                entry.size, entry.mode, entry.mtime = len(data), mode, int(time.time())
-                tar.addfile(entry, io.BytesIO(data))
-        if not container.put_archive("/", stream.getvalue()):
-            raise LabError(f"{container.name} does not take {', '.join(files)}")
+def _give(container: Container, files: Mapping[str, str]) -> None:
+    """Write files of root's (path: text) into a container that does not run yet."""
+    if not container.put_archive("/", inside.packed(files)):
+        raise LabError(f"{container.name} does not take {', '.join(files)}")
 
 
 def load(container: Container, tag: str) -> None:
@@ -194,6 +185,8 @@ def _remove(client: docker.DockerClient, name: str, lab: str) -> None:
         return
     if container.labels.get(LABEL) != lab:
         raise LabError(f"a container named {name} is there that is not ours: rename or remove it")
+    if container.status == "running":
+        run(container, ["sh", "-c", _UNPAUSE])
     container.remove(force=True, v=True)
     say(f"{name} removed")
 
@@ -244,7 +237,7 @@ def _start(host: Host, tag: str, recipe: str) -> None:
         **settings,
     )
     if host.tls != "none":
-        put(container, certificates.files(host, certificates.of_oap(host)))
+        _give(container, certificates.files(host, certificates.of_oap(host)))
     container.start()
     wait(container, host)
     took = time.monotonic() - begin
