@@ -43,7 +43,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 PLACES = Path("/run")
 _LIFE_S = 30
-# Before nginx comes its sandbox: seconds on a busy host, up to the systemd of Debian 13.
+# Before nginx comes its sandbox: seconds on a busy host that has hundreds of mounts.
 START_S = 10
 _PROOF_S = 4.0
 _LOOK_S = 0.02
