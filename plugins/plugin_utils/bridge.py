@@ -52,9 +52,7 @@ def read_network(
             for entry in listeners
             if entry["sockets"]
         },
-        "published": [
-            f"{endpoint(one['address'], one['port'])}:{one['port']}" for one in sockets
-        ],
+        "published": [f"{endpoint(one['address'], one['port'])}:{one['port']}" for one in sockets],
         "own": sorted({one["address"] for one in sockets} - {*_WILDCARDS}),
     }
 
@@ -97,9 +95,7 @@ def _by_client_address(plan: Mapping[str, Any]) -> Iterator[str]:
 def _unreachable(plan: Mapping[str, Any]) -> Iterator[str]:
     """Say what a container with a network of its own does not reach."""
     pools = [plan["servers"], *(service["servers"] for service in plan["services"])]
-    places = {
-        server["endpoint"]: str(server["address"]) for servers in pools for server in servers
-    }
+    places = {server["endpoint"]: str(server["address"]) for servers in pools for server in servers}
     resolver = plan["resolver"].get("servers") or []
     places.update({endpoint(one["address"], one["port"]): one["address"] for one in resolver})
     syslog = plan["log"]["syslog"]

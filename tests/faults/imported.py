@@ -30,7 +30,6 @@ os.environ.update(
 )
 
 from ansible.cli.playbook import PlaybookCLI  # noqa: E402
-from ansible.executor import playbook_executor, task_executor  # noqa: E402, F401
 from ansible.plugins.loader import init_plugin_loader  # noqa: E402
 
 # Ansible compiles what is in a collection anew each time that it imports it.
