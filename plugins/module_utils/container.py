@@ -176,8 +176,11 @@ class ContainerInstance:
             found = self._container()
             if found is not None:
                 found.update(restart_policy={"Name": "no"})
-                found.kill("TERM")
-                found.wait(timeout=_STOP_S)
+                # It may just have ended by itself.
+                with suppress(EngineError), said():
+                    found.kill("TERM")
+                    found.wait(timeout=_STOP_S)
+                found.stop(timeout=0)
             self._put_in_place()
             found = self._container()
             found.update(restart_policy={"Name": "always"})
@@ -193,7 +196,7 @@ class ContainerInstance:
 
     def _put_in_place(self) -> None:
         """Give the name to the one that is wanted, and on the way back to the one before it."""
-        wanted = self._container(self.name + NEXT) or self._before
+        wanted = self._before or self._container(self.name + NEXT)
         if wanted is None:
             return
         found = self._container(self.name)

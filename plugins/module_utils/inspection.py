@@ -59,7 +59,7 @@ def _gateways(engine: Engine) -> list[str]:
     networks = (engine.network(_BRIDGE).get("IPAM") or {}).get("Config") or []
     return [
         # Where none was asked for, the engine takes the first one.
-        one.get("Gateway") or str(ipaddress.ip_network(one["Subnet"])[1])
+        one.get("Gateway") or str(ipaddress.ip_network(one["Subnet"], strict=False)[1])
         for one in networks
     ]
 

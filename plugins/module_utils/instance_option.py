@@ -21,6 +21,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd impor
     Run,
     SystemdInstance,
 )
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import NEXT
 
 OPTIONS: dict[str, Any] = {
     "kind": {"type": "str", "choices": ["systemd", "docker"], "default": "systemd"},
@@ -58,8 +59,11 @@ def missing(options: dict[str, str | None]) -> list[str]:
     name = options["name"] or ""
     if options.get("kind") == "docker":
         try:
-            return [] if Engine().container(name) else [f"the container {name}"]
+            engine = Engine()
+            # A run that was killed may have left the one that was to take its place alone.
+            found = engine.container(name) or engine.container(name + NEXT)
         except EngineError as error:
             return [str(error)]
+        return [] if found else [f"the container {name}"]
     paths = [options["binary"] or "", options["runtime"] or f"/run/{name}"]
     return [path for path in paths if not os.path.exists(path)]

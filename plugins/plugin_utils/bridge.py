@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads what network a container has, and judges what cannot work behind published ports.
 
-The engine publishes a port for the whole container, which listens on all of its own addresses. Who
-comes to an address of IPv6, or from the host itself, comes from the engine's gateway.
+The engine publishes a port for the whole container, which listens on all of its own addresses. The
+host itself comes from the engine's gateway, or from the address that it goes to. Nobody else may:
+so nothing is published on addresses of IPv6, whose clients would all come from the gateway.
 """
 
 from __future__ import annotations
@@ -17,25 +18,30 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.reader import
 
 VARIABLE = "grpc_proxy_container_network"
 NETWORKS = ("host", "bridge")
-_WILDCARDS = ("0.0.0.0", "::")
+NO_IPV6 = f"with {VARIABLE} bridge nothing is published on addresses of IPv6."
+_WILDCARD = "0.0.0.0"
 _CLIENT_ADDRESS = "$binary_remote_addr"
 
 
+def is_bridge(given: Mapping[str, Any]) -> bool:
+    """Tell whether the engine publishes the ports of this proxy."""
+    return bool(given["grpc_proxy_install"] == "container" and given[VARIABLE] == "bridge")
+
+
 def read_network(
-    reader: Reader, given: Mapping[str, Any], plan: Mapping[str, Any], ipv6: bool
+    reader: Reader, given: Mapping[str, Any], plan: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return how connections come to nginx.
 
     :param given: the variables of the proxy.
     :param plan: what has been read of them so far.
-    :param ipv6: whether the proxy has IPv6.
     :returns: ``bridge``, ``opened`` (the sockets of nginx, by the name of an entry),
         ``published`` (what the engine publishes) and ``own`` (addresses of the host that its own
         calls come from).
     """
     network = reader.choice(VARIABLE, given[VARIABLE], NETWORKS)
     listeners = plan["listeners"]
-    if network == "host" or given["grpc_proxy_install"] != "container":
+    if not is_bridge(given):
         opened = {entry["name"]: entry["sockets"] for entry in listeners}
         return {"bridge": False, "opened": opened, "published": [], "own": []}
     _refuse_shared_ports(reader, listeners)
@@ -45,15 +51,12 @@ def read_network(
     return {
         "bridge": True,
         "opened": {
-            entry["name"]: [
-                {"address": address, "port": entry["sockets"][0]["port"]}
-                for address in (_WILDCARDS if ipv6 else _WILDCARDS[:1])
-            ]
+            entry["name"]: [{"address": _WILDCARD, "port": entry["sockets"][0]["port"]}]
             for entry in listeners
             if entry["sockets"]
         },
         "published": [f"{endpoint(one['address'], one['port'])}:{one['port']}" for one in sockets],
-        "own": sorted({one["address"] for one in sockets} - {*_WILDCARDS}),
+        "own": sorted({one["address"] for one in sockets} - {_WILDCARD}),
     }
 
 

@@ -23,7 +23,11 @@ from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.arrangement i
     UNKNOWN_METHOD,
     arrange,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.bridge import read_network
+from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.bridge import (
+    NO_IPV6,
+    is_bridge,
+    read_network,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.certificates import (
     Material,
     is_readable,
@@ -168,7 +172,7 @@ class Inventory:
             self.groups.get(group, ()),
             self.hostvars,
         )
-        listeners = read_listeners(self.reader, self.given["grpc_proxy_listen"], self.ipv6)
+        listeners = self._read_listeners()
         wants_tls = any(item["tls"] for item in listeners)
         tokens = read_tokens(self.reader, self.given["grpc_proxy_token"])
         if self.given["grpc_proxy_oap_token"]:
@@ -223,7 +227,13 @@ class Inventory:
             "services": services,
             "loaded": loaded_from_host(self.given, self.on_host),
         }  # fmt: skip
-        return {**plan, "network": read_network(self.reader, self.given, plan, self.ipv6)}
+        return {**plan, "network": read_network(self.reader, self.given, plan)}
+
+    def _read_listeners(self) -> list[dict[str, Any]]:
+        value = self.given["grpc_proxy_listen"]
+        if self.ipv6 and is_bridge(self.given):
+            return read_listeners(self.reader, value, ipv6=False, no_ipv6=NO_IPV6)
+        return read_listeners(self.reader, value, self.ipv6)
 
     def _refuse_clashes(
         self, servers: Sequence[Mapping[str, Any]], services: Sequence[Mapping[str, Any]]

@@ -12,11 +12,17 @@ from typing import Any
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.access import read_access
 from ansible_collections.skywalking.oap_proxy.plugins.plugin_utils.reader import Reader, endpoint
 
+HOST_WITHOUT_IPV6 = "this host has IPv6 switched off."
 
-def read_listeners(reader: Reader, value: Any, ipv6: bool) -> list[dict[str, Any]]:
+
+def read_listeners(
+    reader: Reader, value: Any, ipv6: bool, no_ipv6: str = HOST_WITHOUT_IPV6
+) -> list[dict[str, Any]]:
     """Return each entry of grpc_proxy_listen with the sockets that it stands for.
 
-    An entry without an address listens on all addresses, of IPv6 too where the host has it.
+    An entry without an address listens on all addresses, of IPv6 too where there is IPv6.
+
+    :param no_ipv6: why there is none.
     """
     entries: list[dict[str, Any]] = []
     seen: dict[tuple[str, int], int] = {}
@@ -27,7 +33,9 @@ def read_listeners(reader: Reader, value: Any, ipv6: bool) -> list[dict[str, Any
     for index, item in enumerate(value):
         variable = f"grpc_proxy_listen[{index}]"
         port = reader.integer(f"{variable}.port", item.get("port"), 1, 65535)
-        addresses = _listen_addresses(reader, variable, item.get("address"), ipv6)
+        addresses = _listen_addresses(
+            reader, variable, item.get("address"), "" if ipv6 else no_ipv6
+        )
         sockets = []
         for address in addresses if port is not None else ():
             other = seen.setdefault((address, port or 0), index)
@@ -46,9 +54,9 @@ def read_listeners(reader: Reader, value: Any, ipv6: bool) -> list[dict[str, Any
     return entries
 
 
-def _listen_addresses(reader: Reader, variable: str, value: Any, ipv6: bool) -> list[str]:
+def _listen_addresses(reader: Reader, variable: str, value: Any, no_ipv6: str) -> list[str]:
     if value in (None, ""):
-        return ["0.0.0.0", "::"] if ipv6 else ["0.0.0.0"]
+        return ["0.0.0.0"] if no_ipv6 else ["0.0.0.0", "::"]
     try:
         parsed = ipaddress.ip_address(str(value))
     except ValueError:
@@ -57,7 +65,7 @@ def _listen_addresses(reader: Reader, variable: str, value: Any, ipv6: bool) -> 
     if "%" in str(value) or parsed.is_multicast:
         reader.complain(f"{variable}.address", value, "give an address without a scope.")
         return []
-    if parsed.version == 6 and not ipv6:
-        reader.complain(f"{variable}.address", value, "this host has IPv6 switched off.")
+    if parsed.version == 6 and no_ipv6:
+        reader.complain(f"{variable}.address", value, no_ipv6)
         return []
     return [str(parsed)]

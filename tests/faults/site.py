@@ -160,9 +160,9 @@ class Site:
         assert GENERATION.fullmatch(live), live
         return live
 
-    def told_from_afar(self) -> str:
+    def told_from_afar(self, address: str) -> str:
         """Return what the proof tells to another machine than the host, which must be nothing."""
-        return ask(self.address, PORT).generation
+        return ask(address, PORT).generation
 
     def workers(self) -> set[int]:
         """Return the worker processes, those that drain too."""

@@ -146,6 +146,16 @@ def test_paused(proxy: Site, story: Story) -> None:
     assert proxy.generation() != live
 
 
+def test_health(proxy: Site) -> None:
+    """What docker asks for the health of the container, on each listener, by IPv6 and TLS too."""
+    live = proxy.have_usual()
+    asked = docker(proxy, "exec", UNIT, "sh", f"{ROOT}/current/health.sh")
+    assert asked == f"generation {live}"
+    assert f"{ROOT}/current/health.sh" in docker(
+        proxy, "inspect", "--format={{.Config.Healthcheck.Test}}", UNIT
+    )
+
+
 def test_rehearsed(proxy: Site) -> None:
     """A change is proven in a container of its own before it serves."""
     proxy.have_usual()

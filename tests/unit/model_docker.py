@@ -76,6 +76,8 @@ class Container:
     def kill(self, signal: str) -> None:
         """Send a signal."""
         self._did("kill", signal)
+        if self.state == "exited":
+            raise EngineError(f"the docker engine says: {self.name} is not running")
         if signal in {"TERM", "QUIT", "KILL"}:
             self.state = "exited"
 

@@ -35,7 +35,8 @@ def test_engine_containers_and_image() -> None:
     about = {"ServerVersion": "1.2", "Architecture": "x86_64", "SecurityOptions": security}
     curl = "curl 7.88.1\nFeatures: alt-svc HTTP2 IPv6"
     engine = ModelEngine(told=about, result=(0, f"nginx version: nginx/1.30.0\n\n{curl}"))
-    engine.networks["bridge"] = {"IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}}
+    # As docker takes one: an address within it.
+    engine.networks["bridge"] = {"IPAM": {"Config": [{"Subnet": "172.17.0.5/16"}]}}
     engine.add("oap-proxy", labels={OWNER: "oap-proxy", NUMBER: "3"})
     engine.add("oap-proxy-next", labels={NUMBER: "many"}, state="created")
     engine.images["n:1"] = {"Id": "sha256:two", "Architecture": "amd64"}

@@ -35,17 +35,24 @@ def test_the_hosts_network() -> None:
 
 @pytest.mark.parametrize("ipv6", [True, False])
 def test_published_ports(ipv6: bool) -> None:
-    """By the addresses of the host; within the container all of its addresses are open."""
+    """By the addresses of IPv4 of the host; within the container all of its own are open."""
     listen = [{"port": 11800}, {"port": 11801, "address": "10.0.0.9"}]
-    network = reading(None, ipv6, grpc_proxy_listen=listen, **BRIDGE)["network"]
-    wildcard = ["0.0.0.0:11800:11800", *(["[::]:11800:11800"] if ipv6 else [])]
-    assert network["published"] == [*wildcard, "10.0.0.9:11801:11801"]
+    plan = reading(None, ipv6, grpc_proxy_listen=listen, **BRIDGE)
+    network = plan["network"]
+    assert network["published"] == ["0.0.0.0:11800:11800", "10.0.0.9:11801:11801"]
     assert network["own"] == ["10.0.0.9"]
-    addresses = ["0.0.0.0", "::"] if ipv6 else ["0.0.0.0"]
     assert network["opened"] == {
-        f"listen_{index}": [{"address": address, "port": port} for address in addresses]
+        f"listen_{index}": [{"address": "0.0.0.0", "port": port}]
         for index, port in enumerate((11800, 11801))
     }
+    proven = [(one["address"], one["port"]) for one in plan["proof"]["listeners"]]
+    assert proven == [("0.0.0.0", 11800), ("10.0.0.9", 11801)]
+
+
+def test_an_address_of_ipv6() -> None:
+    """Its clients would all come from the gateway, as the host itself does."""
+    told = complaint(grpc_proxy_listen=[{"port": 11800, "address": "2001:db8::9"}], **BRIDGE)
+    assert "nothing is published on addresses of IPv6" in told
 
 
 def test_no_network() -> None:
