@@ -29,7 +29,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 # clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## Gates, molecule, tests on hosts; `make faults`, `packages` and `matrix` have the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities changes-short distributions mainline molecule balancing upgrade-short
+	@$(TOGETHER) faults-short capabilities upgrade-short changes-short distributions balancing mainline molecule
 	@$(MAKE) resilience
 
 ##@ Test a part
