@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils import container as module
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils import throw_away
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils import (
+    instance_option,
+    throw_away,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
     ContainerInstance,
 )
@@ -110,6 +113,7 @@ def test_a_test_is_a_container_of_its_own(instance: ContainerInstance, engine: M
     assert [*ran["Entrypoint"], *ran["Cmd"]] == ["nginx", "-t", "-q", "-c", str(CANDIDATE)]
     assert ran["HostConfig"]["NetworkMode"] == "host"
     assert ran["HostConfig"]["RestartPolicy"] == {"Name": "no"}
+    assert ran["HostConfig"]["PortBindings"] == {}
     assert f"{CANDIDATE.parent}:{CANDIDATE.parent}:ro" in ran["HostConfig"]["Binds"]
     assert ran["Healthcheck"] == {"Test": ["NONE"]}
 
@@ -202,6 +206,30 @@ def test_a_restart_takes_the_next_one(instance: ContainerInstance, engine: Model
     assert (before.name, before.state, before.restart) == ("oap-proxy-drains-abc", "exited", "no")
     assert instance.settle() == []
     assert engine.there == [now]
+
+
+def test_a_restart_of_one_that_has_just_ended(
+    instance: ContainerInstance, engine: ModelEngine
+) -> None:
+    """The engine refuses to kill it; that is no reason not to start what is wanted."""
+    engine.there[0].state = "exited"
+    assert instance.restart() == (True, "")
+    assert engine.there[0].state == "running"
+
+
+@pytest.mark.parametrize("name", ["oap-proxy", "oap-proxy-next"])
+def test_what_a_killed_run_has_left_alone_can_be_tested_with(
+    engine: ModelEngine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The one that was to take the place, without the one that had it."""
+    monkeypatch.setattr(instance_option, "Engine", lambda: engine)
+    options: dict[str, str | None] = {"kind": "docker", "name": "oap-proxy"}
+    engine.there[0].name = name
+    assert instance_option.missing(options) == []
+    engine.there.clear()
+    assert instance_option.missing(options) == ["the container oap-proxy"]
+    engine.silent = "nobody there"
+    assert instance_option.missing(options) == ["nobody there"]
 
 
 @pytest.mark.parametrize("serves", [True, False])

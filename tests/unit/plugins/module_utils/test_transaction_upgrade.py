@@ -116,6 +116,9 @@ def test_ports_that_are_not_inherited_are_shared(
     error = failing(nginx, NEW, wanted)
     assert error.reason == "restart_needed"
     assert "the ports are not shared (reuseport)" in error.message
+    # What the instance itself has in its way says more.
+    nginx.in_the_way = BRIDGE
+    assert BRIDGE in failing(nginx, NEW, wanted).message
 
 
 def test_what_is_not_outdated_has_nothing_in_its_way(serving: ModelNginx) -> None:
