@@ -196,22 +196,26 @@ class ContainerInstance:
 
     def _put_in_place(self) -> None:
         """Give the name to the one that is wanted, and on the way back to the one before it."""
-        wanted = self._before or self._container(self.name + NEXT)
+        before, self._before = self._before, None
+        wanted = before or self._container(self.name + NEXT)
         if wanted is None:
             return
         found = self._container(self.name)
-        if found is not None and self._before is not None:
+        if found is not None and before is not None:
             self._failed = lines(found)
             found.remove(force=True, v=True)
         elif found is not None:
-            # It stays until the next run, so that there is a way back. The engine renames none that
-            # it is about to start again.
-            found.update(restart_policy={"Name": "no"})
-            found.stop(timeout=0)
-            found.rename(f"{self.name}{_DRAINS}{found.short_id}")
-        self._before = None if self._before is not None else found
+            self._set_aside(found)
+            self._before = found
         wanted.rename(self.name)
         wanted.update(restart_policy={"Name": "always"})
+
+    def _set_aside(self, found: Any) -> None:
+        """End a container, and keep it until the next run, so that there is a way back."""
+        # The engine renames none that it is about to start again.
+        found.update(restart_policy={"Name": "no"})
+        found.stop(timeout=0)
+        found.rename(f"{self.name}{_DRAINS}{found.short_id}")
 
     # Another container in the place of this one
 
