@@ -100,7 +100,9 @@ class Changeover:
         cause += trouble
         for told in filter(None, (*self._instance.troubles(), self._instance.altered())):
             cause += f" Mind that {told}"
-        live = self._survey.live()
+        # Proven a moment ago; since then a worker that ends may have closed connections unanswered.
+        proven = state.before if rolled_back and state.running else None
+        live = self._survey.live() or proven
         # Workers of both configurations may answer: what may be live stays on disk.
         known = rolled_back or live is not None
         try:

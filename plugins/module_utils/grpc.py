@@ -58,6 +58,14 @@ class CallError(Exception):
     """A call that got no answer; the message says where and why."""
 
 
+class BrokenError(CallError):
+    """The connection ended before an answer.
+
+    So ends one that nginx has accepted in the moment in which it tells the worker to end: a client
+    connects again.
+    """
+
+
 @dataclass
 class Reply:
     """What came back for one call.
@@ -210,7 +218,7 @@ class Connection:
                 f"{self.endpoint.name} gave no answer to {method} within {self.timeout:g} s"
             ) from error
         except (OSError, h2.exceptions.ProtocolError) as error:
-            raise CallError(
+            raise BrokenError(
                 f"{self.endpoint.name} broke the connection during {method}: {error}"
             ) from error
         reply.messages, self._data = unframe(self._data)

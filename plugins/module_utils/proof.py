@@ -28,6 +28,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation i
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
     STATUS_NAMES,
     UNAVAILABLE,
+    BrokenError,
     CallError,
     Connection,
     Reply,
@@ -92,6 +93,7 @@ class Row:
     :ivar fault: one sentence, None when the listener answered as it must.
     :ivar wrong_answer: the right generation answers a forced or a forbidden call wrongly.
     :ivar hidden: something answers here that tells no generation at all.
+    :ivar broken: the connection ended before an answer.
     :ivar certificate: what was shown in the TLS handshake, in DER; empty in clear text.
     :ivar certificate_path: the file on the host that it must be; empty where that is no file.
     """
@@ -105,13 +107,14 @@ class Row:
     fault: str | None = None
     wrong_answer: bool = False
     hidden: bool = False
+    broken: bool = False
     certificate: bytes = b""
     certificate_path: str = ""
 
     def as_result(self) -> dict[str, Any]:
         """Return the row as a module returns it."""
         result = asdict(self)
-        for inner in ("wrong_answer", "hidden", "certificate", "certificate_path"):
+        for inner in ("wrong_answer", "hidden", "broken", "certificate", "certificate_path"):
             del result[inner]
         return result
 
@@ -155,10 +158,12 @@ class Prover:
 
     def live(self, expectation: Expectation) -> str | None:
         """Return the id that every listener answers with; None when they do not agree."""
-        ids = {
-            self._row(listener, None, None, self._timeout).generation
-            for listener in expectation.listeners
-        }
+        ids = set()
+        for listener in expectation.listeners:
+            row = self._row(listener, None, None, self._timeout)
+            if row.broken:
+                row = self._row(listener, None, None, self._timeout)
+            ids.add(row.generation)
         return ids.pop() if len(ids) == 1 else None
 
     def prove(
@@ -233,7 +238,7 @@ class Prover:
                 if expectation and not row.fault:
                     self._demand_refusals(connection, row, listener.refusals)
         except CallError as error:
-            row.fault = str(error)
+            row.fault, row.broken = str(error), isinstance(error, BrokenError)
         return row
 
     def _ask_generation(

@@ -21,6 +21,7 @@ os.environ.update(
     {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callback")),
+        "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).with_name("connection")),
         "ANSIBLE_STDOUT_CALLBACK": "results",
         "ANSIBLE_FORKS": str(FORKS),
         "ANSIBLE_NOCOLOR": "1",

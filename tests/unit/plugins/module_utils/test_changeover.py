@@ -251,6 +251,13 @@ def test_rolled_back(swapped: Host) -> None:
     assert (swapped.tree.generations(), error.proof) == ([OLD], [DEAF])
 
 
+def test_what_is_proven_is_live(swapped: Host) -> None:
+    """The way back was proven by workers that may end while they are asked once more."""
+    swapped.listeners.told = None
+    error = swapped.back()
+    assert (error.rolled_back, error.generation) == (True, OLD)
+
+
 @pytest.mark.parametrize(
     ("action", "runs", "back"),
     [

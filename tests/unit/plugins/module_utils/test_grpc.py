@@ -284,7 +284,7 @@ def closing_after_headers(peer: Peer) -> None:
 )
 def test_connection_closed_before_the_end(script: Script) -> None:
     """A connection that ends before its answer is an error, never a reply without status."""
-    with pytest.raises(grpc.CallError, match=f"broke the connection during {METHOD}"):
+    with pytest.raises(grpc.BrokenError, match=f"broke the connection during {METHOD}"):
         ask(script)
 
 

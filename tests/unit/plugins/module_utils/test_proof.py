@@ -17,6 +17,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.expectation i
     Refusal,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import (
+    BrokenError,
     CallError,
     Connection,
     Reply,
@@ -411,6 +412,27 @@ def test_live() -> None:
     assert live(ID, OTHER_ID) is None
     assert live(ID) is None
     assert live() is None
+
+
+@pytest.mark.parametrize(
+    ("ends", "asked", "live"),
+    [
+        ([BrokenError("closed")], 2, ID),
+        ([BrokenError("closed")] * 2, 2, None),
+        ([CallError("no answer")], 1, None),
+    ],
+)
+def test_live_on_a_worker_that_ends(ends: list[CallError], asked: int, live: str | None) -> None:
+    """Who is cut off asks once more, whom nobody answers does not."""
+    hosts = {"127.0.0.1:11800": {GENERATION_METHOD: told(ID)}}
+    dial = Dial(hosts)
+
+    def cut_off(endpoint: Endpoint, timeout: float) -> Connection:
+        connection = dial(endpoint, timeout)
+        return Dialled({GENERATION_METHOD: ends.pop()}, []) if ends else connection
+
+    assert Prover(1.5, cut_off).live(Expectation(WIDE[:1], (ONE,))) == live
+    assert len(dial.dialled) == asked
 
 
 # The prover, on the wire
