@@ -96,8 +96,8 @@ faults-short: machine-for-tests ## The same on nginx 1.22, and on the others wha
 changes: machine-for-tests ## A run killed at every place, power cuts, and 100 changes in a row under load
 	@$(PART) changes pytest tests/changes
 
-changes-short: machine-for-tests ## The same without those under load that are rolled back
-	@$(PART) 'changes, short' pytest tests/changes -k 'not half-bad'
+changes-short: machine-for-tests ## The same without containers, and those under load that are rolled back
+	@$(PART) 'changes, short' pytest tests/changes -k 'not container and not half-bad'
 
 faults-page: $(READY) ## docs/faults.md anew from what `make faults` has measured
 	@python -m tests.faults.table

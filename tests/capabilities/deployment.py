@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.faults.machine import Machine
 from tests.faults.playbook import Hosts, Run, Variables, inventory, play
+from tests.faults.site import CONFIGURE
 from tests.hosts.spec import Lab
 
 SITE = "site.yml"
@@ -34,6 +35,7 @@ class Deployment:
     groups: dict[str, Hosts] = field(default_factory=dict)
     """Further groups of the inventory."""
     _runs: int = 0
+    _installed: bool = False
 
     @property
     def address(self) -> str:
@@ -73,9 +75,13 @@ class Deployment:
         return play(self.inventory(settings), playbook, *arguments)
 
     def deploy(self, settings: Variables | None = None) -> Run:
-        """Bring these variables live, proven; fail the test where that does not come about."""
-        run = self.play(settings or {})
+        """Bring these variables live, proven; fail the test where that does not come about.
+
+        What only installs is done once.
+        """
+        run = self.play(settings or {}, playbook=CONFIGURE if self._installed else SITE)
         run.changed()
+        self._installed = True
         return run
 
     def refused(self, settings: Variables) -> str:

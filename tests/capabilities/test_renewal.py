@@ -342,7 +342,7 @@ def test_installed(kept: Renewing) -> None:
     )
     assert proxy.play(without).changed() == 0
     machine.run("rm", f"/usr/local/sbin/{proxy.name}-reload")
-    assert proxy.deploy(one.settings).changed() > 0
+    assert proxy.play(one.settings).changed() > 0
     assert files_of(proxy) == before
 
 

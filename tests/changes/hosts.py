@@ -19,6 +19,11 @@ from tests.hosts.progress import LabError
 from tests.hosts.spec import Host, lab_named
 
 LAB = "changes"
+ENGINE = """\
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -qq --yes docker.io > /dev/null
+"""
 # While developing: the hosts stay up from run to run.
 KEEP = "OAP_PROXY_KEEP_LAB"
 PLACE = "/opt/oap-proxy-tests"
@@ -80,12 +85,15 @@ class ChangesHost:
 
 
 @contextmanager
-def deployed(proxies: Mapping[str, Mapping[str, object]]) -> Iterator[ChangesHost]:
+def deployed(
+    proxies: Mapping[str, Mapping[str, object]], laboratory: str = LAB, image: str = ""
+) -> Iterator[ChangesHost]:
     """Have proxies on proxy1 in front of the real OAP, each by its name, and end it after.
 
     :param proxies: their group variables; the name is given to each.
+    :param image: the image that they run, where they are containers.
     """
-    one = lab_named(LAB)
+    one = lab_named(laboratory)
     oaps = {host.name: {"oap_address": host.address} for host in one.of_kind("oap")}
     named = {name: {"grpc_proxy_name": name, **given} for name, given in proxies.items()}
     first = dict(list(named.items())[:1])
@@ -95,6 +103,9 @@ def deployed(proxies: Mapping[str, Mapping[str, object]]) -> Iterator[ChangesHos
         lab.down(one)
     try:
         lab.up(one)
+        if image:
+            proxy.shell(f"set -e; {ENGINE}")
+            lab.load(proxy.container, image)
         with tempfile.TemporaryDirectory() as folder:
             # They share one host, where apt takes one at a time: the first one installs.
             for some in (first, named) if len(named) > 1 else (first,):

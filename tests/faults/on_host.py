@@ -14,12 +14,17 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 SECONDS = 5.0
 HOLD_SECONDS = 600.0
 GENERATION = "/-/oap-proxy/generation"
+TURNS = 5
+
+
+class EndedError(ConnectionError):
+    """The connection ended without an answer, as nginx ends those of a worker that it ends."""
 
 
 @dataclass
@@ -49,13 +54,29 @@ def ask(
     server_name: str = "",
     seconds: float = SECONDS,
 ) -> Answer:
-    """Make one call on a fresh connection.
+    """Make one call, on another connection where a worker that ends has accepted the first.
 
     :raises OSError: where there is no answer.
     """
+    for _turn in range(TURNS - 1):
+        with suppress(EndedError, ConnectionResetError):
+            return _ask(address, port, path, metadata, tls, server_name, seconds)
+    return _ask(address, port, path, metadata, tls, server_name, seconds)
+
+
+def _ask(
+    address: str,
+    port: int,
+    path: str,
+    metadata: dict[str, str] | None,
+    tls: ssl.SSLContext | None,
+    server_name: str,
+    seconds: float,
+) -> Answer:
     from h2.config import H2Configuration  # noqa: PLC0415 - a bare host does not have it yet
     from h2.connection import H2Connection  # noqa: PLC0415
     from h2.events import DataReceived, ResponseReceived, StreamEnded  # noqa: PLC0415
+    from h2.exceptions import ProtocolError  # noqa: PLC0415
 
     client = H2Connection(H2Configuration(header_encoding="utf-8"))
     client.initiate_connection()
@@ -77,7 +98,11 @@ def ask(
             connection = stack.enter_context(wrapped)
         connection.sendall(client.data_to_send())
         while data := connection.recv(65536):
-            events = client.receive_data(data)
+            try:
+                events = client.receive_data(data)
+            except ProtocolError as error:
+                # After a GOAWAY h2 takes nothing more, also of a call that nginx still answers.
+                raise EndedError(f"{address}:{port}: {error}") from error
             connection.sendall(client.data_to_send())
             for event in events:
                 if isinstance(event, ResponseReceived):
@@ -87,7 +112,7 @@ def ask(
                     answer.body = True
             if any(isinstance(event, StreamEnded) for event in events):
                 return answer
-    raise ConnectionError(f"{address}:{port} closed the connection without an answer")
+    raise EndedError(f"{address}:{port} closed the connection without an answer")
 
 
 def listing(places: list[str]) -> dict[str, str]:

@@ -23,7 +23,9 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation im
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
 from tests.bench.on_host import family
-from tests.changes.on_host.proxy import NGINX, Proxy, run
+from tests.changes.on_host.commands import run
+from tests.changes.on_host.hands import NGINX
+from tests.changes.on_host.proxy import Proxy
 
 # A service that the load does not call.
 WRONG = "location ^~ /skywalking.v3.EventService/ { return 204; }"

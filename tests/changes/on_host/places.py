@@ -1,8 +1,9 @@
 """Every place at which a run can be killed, counted, and a real SIGKILL at one of them.
 
 A place is just before a system call that changes something on disk, just before a command to the
-instance, and in the middle of it: the command runs on, as it does when only the run is killed. What
-changes nothing (a question to systemd, a connection of the proof) is one place after each
+instance, and in the middle of it: the command runs on, as it does when only the run is killed. A
+request to the docker engine is a place as well, which does all of it or nothing. What changes
+nothing (a question to systemd or to the engine, a connection of the proof) is one place after each
 change: how often it is asked depends on the moment.
 """
 
@@ -24,7 +25,8 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint impo
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
-from tests.changes.on_host.proxy import Change, Proxy, run
+from tests.changes.on_host.commands import run
+from tests.changes.on_host.proxy import Change, Proxy
 
 CALLS = (
     "mkdir", "chmod", "fchmod", "fsync", "rename", "replace", "symlink", "link", "unlink", "remove",
@@ -33,6 +35,10 @@ CALLS = (
 TWO_NAMES = ("rename", "replace", "symlink", "link")
 QUESTIONS = ("show", "is-active", "cat")
 _ID = re.compile(r"[0-9a-f]{12}")
+# Of a request to the engine: what is to be done to a container, and by which signal.
+_REQUEST = re.compile(r"^/v[0-9.]+/containers/[^/?]+(?:/(\w+))?(?:\?signal=(\w+))?|$")
+# What the engine is asked with another method than GET, and changes nothing.
+_WAITING = "wait"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -117,8 +123,28 @@ class Places:
             return exchange(one, other)
 
         tree.exchange = exchanged
+        self._watch_engine()
         os.open, os.fdopen = opened, opened_before  # type: ignore[assignment]
         builtins.open = io.open = file  # type: ignore[assignment]
+
+    def _watch_engine(self) -> None:
+        """Count what the engine is asked for, where its library is there."""
+        try:
+            from requests import Session  # noqa: PLC0415
+        except ImportError:
+            return
+        send = Session.send
+
+        def sent(session: Any, request: Any, **named: Any) -> Any:
+            found = _REQUEST.match(request.path_url)
+            told = [part for part in found.groups() if part] if found else []
+            if request.method == "GET" or told == [_WAITING]:
+                self.question("ask the engine")
+            else:
+                self.change(" ".join(["engine", *(told or [request.method.lower()])]))
+            return send(session, request, **named)
+
+        Session.send = sent  # type: ignore[method-assign,assignment]
 
     def _wrap(self, name: str) -> None:
         really = getattr(os, name)

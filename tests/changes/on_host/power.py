@@ -12,22 +12,22 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.endpoint import Endpoint
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.generation import identity
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.grpc import Connection
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.report import TransactionError
 
+from tests.changes.on_host.hands import Contained, until
 from tests.changes.on_host.places import Places, killed_at, watched
-from tests.changes.on_host.proxy import NGINX, Change, Proxy, run
+from tests.changes.on_host.proxy import Change, Proxy
 
 # One service answers as the widely copied snippet does.
 WRONG = "location ^~ /skywalking.v3.EventService/ { return 204; }"
 # What is written by hand into a generation, and can be seen from outside.
 BY_HAND = "location = /oap_proxy.Test/ByHand { add_header by-hand yes always; return 204; }"
 SECONDS = 10.0
-POLL_SECONDS = 0.01
 MOST = 200
 
 
@@ -63,7 +63,7 @@ class Power:
         told = json.loads(known)
         self.last = self.proxy.change(told["last"])
         self.whole = set(told["whole"])
-        _until(lambda: self.proxy.live() == self.proxy.disk(), "what is on disk is not live")
+        until(lambda: self.proxy.live() == self.proxy.disk(), "what is on disk is not live")
         self.after(self.proxy.change(*told["change"]), boots=False, heal=True)
 
     def every_place(self) -> Iterator[dict[str, object]]:
@@ -95,6 +95,9 @@ class Power:
         """Return the change of the scenario, with all that comes before it done."""
         if self.scenario == "edited":
             return self._edited()
+        if self.scenario == "handover":
+            assert isinstance(self.proxy.hands, Contained)
+            self.proxy.hands.another()
         change = self._next(WRONG if self.scenario == "bad" else "")
         self.whole = {self.last.generation, change.generation}
         return change
@@ -109,8 +112,8 @@ class Power:
         content = next(one.content for one in edited.files if one.path == "nginx.conf")
         (self.proxy.root / "current" / "nginx.conf").write_bytes(content)
         workers = self.proxy.workers()
-        assert run(["systemctl", "reload", self.proxy.name])[0] == 0
-        _until(
+        self.proxy.hands.reload()
+        until(
             lambda: not self.proxy.workers() & workers, "what was edited by hand does not come live"
         )
         assert self._by_hand()
@@ -134,11 +137,12 @@ class Power:
         found = identity(proxy.tree.read(proxy.disk()))
         _hold(found in self.whole, f"what is on disk is not whole: {found}")
         _hold(proxy.live() in known, f"what is live is not one of {known}: {proxy.live()}")
-        code, _out, words = run([NGINX, "-t", "-q", "-c", f"{proxy.root}/current/nginx.conf"])
+        code, words = proxy.hands.tested(proxy.root / "current" / "nginx.conf")
         _hold(code == 0, f"nginx refuses what it would read at a boot: {words}")
         if boots:
             self._boot()
-        left = proxy.left()
+        proxy.hands.rest()
+        left = proxy.left() + proxy.hands.left()
         if self.scenario == "bad" and not heal:
             self._fails_again(change)
         else:
@@ -154,7 +158,8 @@ class Power:
         ids = {"disk": proxy.disk(), "live": proxy.live(), "proven": proxy.tree.proven()}
         _hold(set(ids.values()) == {wanted}, f"{ids} after the next run, not {wanted}")
         _hold(proxy.tree.intact(wanted), f"{wanted} is not whole after the next run")
-        _hold(proxy.left() == [], f"left after the next run: {proxy.left()}")
+        left = proxy.left() + proxy.hands.strangers()
+        _hold(left == [], f"left after the next run: {left}")
         _hold(not self._by_hand(), "what was edited by hand still runs after the next run")
 
     def _fails_again(self, change: Change) -> None:
@@ -167,31 +172,17 @@ class Power:
             raise AssertionError("the wrong configuration was brought live by the next run")
 
     def _boot(self) -> None:
-        """Kill all of the unit's processes, and start it from what is on disk."""
-        name = self.proxy.name
-        assert run(["systemctl", "kill", "--signal=KILL", name])[0] == 0
-        _until(
-            lambda: run(["systemctl", "is-active", name])[1].strip() != "active",
-            f"{name} does not notice that it was killed",
+        """Kill all of the instance's processes, and start it from what is on disk."""
+        self.proxy.hands.boot()
+        until(
+            lambda: self.proxy.live() == self.proxy.disk(),
+            "after the boot what is on disk is not live",
         )
-        # Else the start would wait for the pause that the unit makes before it restarts.
-        assert run(["systemctl", "stop", name])[0] == 0
-        code, _out, words = run(["systemctl", "start", name])
-        _hold(code == 0, f"{name} does not start from what is on disk: {words}")
-        disk, live = self.proxy.disk(), self.proxy.live()
-        _hold(live == disk, f"after the boot {live} is live, and on disk is {disk}")
 
 
 def _hold(right: bool, wrong: str) -> None:
     if not right:
         raise AssertionError(wrong)
-
-
-def _until(done: Callable[[], bool], wrong: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not done():
-        _hold(time.monotonic() < end, wrong)
-        time.sleep(POLL_SECONDS)
 
 
 def main(name: str, scenario: str, what: str, *more: str) -> None:

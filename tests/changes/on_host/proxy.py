@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -43,11 +42,11 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.transaction i
     Transaction,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.tree import Tree
-from h2.exceptions import ProtocolError
 
+from tests.changes.on_host.commands import run
+from tests.changes.on_host.hands import Contained, Unit, hands
 from tests.faults.on_host import ask
 
-NGINX = "/usr/sbin/nginx"
 BASES = Path("/opt/oap-proxy-tests/bases")
 METHODS = (
     "/skywalking.v3.TraceSegmentReportService/collect",
@@ -92,6 +91,11 @@ class Proxy:
     def root(self) -> Path:
         """Its tree of generations."""
         return Path("/etc/nginx") / self.name
+
+    @property
+    def hands(self) -> Unit | Contained:
+        """What the tests do to its instance."""
+        return hands(self.name)
 
     @property
     def tree(self) -> Tree:
@@ -181,23 +185,19 @@ class Proxy:
 
     def live(self) -> str:
         """Return the id that the running nginx tells, or what came instead of one."""
-        for _turn in range(5):
-            try:
-                return ask("127.0.0.1", self.port).generation
-            except ProtocolError:
-                # After a GOAWAY h2 takes nothing more, also of a call that nginx still answers.
-                continue
-            except OSError as error:
-                return f"no answer: {error}"
-        return "no answer: GOAWAY on every connection"
+        try:
+            return ask("127.0.0.1", self.port).generation
+        except OSError as error:
+            return f"no answer: {error}"
 
     def workers(self) -> set[int]:
         """Return the worker processes that accept connections."""
         return self.instance().workers()
 
     def instance(self, command: Run | None = None) -> Instance:
-        """Return its unit as the module sees it."""
-        options = {"kind": "systemd", "name": self.name, "binary": NGINX}
+        """Return its instance as the module sees it."""
+        ours = self.hands
+        options = {"kind": ours.kind, "name": self.name, "binary": ours.binary}
         return from_options({**options, "error_log": None, "runtime": None}, command or run)
 
     def left(self) -> list[str]:
@@ -211,12 +211,6 @@ class Proxy:
 def _rehearses_nothing(configuration: Path) -> AbstractContextManager[Stage]:
     """Be as on a host where nothing can be rehearsed: staged."""
     raise Inconclusive(f"staged by the test, for {configuration}")
-
-
-def run(command: list[str], **_ansibles: bool) -> tuple[int, str, str]:
-    """Run a command as the module does."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 def main(name: str) -> None:

@@ -16,7 +16,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils import (
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
     ContainerInstance,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import OWNER
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import NUMBER, OWNER
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Inconclusive
 
@@ -258,10 +258,14 @@ def test_what_a_killed_run_has_left(instance: ContainerInstance, engine: ModelEn
     engine.add("oap-proxy-drains-1", labels=OURS, state="exited")
     engine.add("oap-proxy-drains-2", labels=OURS)
     engine.add("oap-proxy-rehearsal", labels=OURS)
+    engine.add("test-that-was-left", labels=OURS, state="exited")
+    engine.add("test-of-another-run", labels=OURS)
+    engine.add("renamed-by-hand", labels={**OURS, NUMBER: "1"}, state="exited")
     engine.add("of-somebody-else", state="exited")
     assert instance.settle() == ["container oap-proxy-next"]
     assert sorted(one.name for one in engine.there) == [
-        "oap-proxy", "oap-proxy-drains-2", "of-somebody-else",
+        "oap-proxy", "oap-proxy-drains-2", "of-somebody-else", "renamed-by-hand",
+        "test-of-another-run",
     ]  # fmt: skip
     assert instance.settle() == []
 
