@@ -63,7 +63,9 @@ class Changeover:
             return self._follower.follow(way, state.wanted, expectation, mark, accepting)
         serving = self._survey.expectation(state.live)
         ours = [listener.name for listener in serving.listeners] if serving else []
-        beside = state.live if way == "upgraded" and state.live != state.wanted else None
+        # Where a run was killed while both served, either of the two has told what is live.
+        known = [one for one in (state.live, state.before) if one and one != state.wanted]
+        beside = known[0] if way == "upgraded" and known else None
         attempt = self._follower.follow(
             way, state.wanted, expectation, mark, accepting, ours, beside
         )

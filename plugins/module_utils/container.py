@@ -103,16 +103,20 @@ class ContainerInstance:
         return accepting
 
     def settle(self) -> list[str]:
-        """See :class:`instance.Instance`. One that has served takes the name that it has earned."""
+        """See :class:`instance.Instance`. Who serves alone takes the name that it has earned."""
         told = []
         with suppress(EngineError):
             for found in self._engine.owned(self.name):
                 if str(found.name).endswith(REHEARSAL) or self._is_left(found):
                     with said():
                         found.remove(force=True, v=True)
-            following = self._container(self.name + NEXT)
-            if following and not self._container(self.name):
+            found, following = self._container(self.name), self._container(self.name + NEXT)
+            # After a power cut the engine starts the one alone that was to stay.
+            ended = found and following and found.status in _ENDED and following.status == "running"
+            if following and (ended or not found):
                 with said():
+                    if found:
+                        found.rename(f"{self.name}{_DRAINS}{found.short_id}")
                     following.rename(self.name)
                 told.append(f"container {self.name + NEXT}")
         return told
@@ -255,9 +259,12 @@ class ContainerInstance:
     def hand_over(self) -> tuple[bool, str]:
         """See :class:`instance.Instance`.
 
-        Both share the ports: the kernel gives each new connection to one of them.
+        Both share the ports: the kernel gives each new connection to one of them. Where a run was
+        killed, the new one may serve already, with what was on disk then.
         """
         self._serving = self.name + NEXT
+        if self.running():
+            return self.reload()
         return self._do(lambda: self._container().start())
 
     def complete(self) -> None:
@@ -279,6 +286,11 @@ class ContainerInstance:
         """See :class:`instance.Instance`. The calls that it has taken already drain."""
         self._serving = self.name
         self._dismiss(self.name + NEXT)
+        with suppress(EngineError), said():
+            found = self._container()
+            # A run that was killed may have ended that.
+            if found:
+                found.update(restart_policy={"Name": "always"})
 
     def retire(self) -> None:
         """See :class:`instance.Instance`. What ends is removed by whoever looks at it next."""

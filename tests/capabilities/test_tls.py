@@ -18,6 +18,7 @@ from tests.capabilities.conftest import Proxies
 from tests.capabilities.deployment import SITE, Deployment
 from tests.capabilities.handshakes import ALL_CIPHERS, call_by_name, context_of, handshake
 from tests.faults.machine import Machine
+from tests.faults.playbook import OWN_CONNECTION
 from tests.hosts import lab, oap, pki
 from tests.hosts.clients import CLIENTS, Client, Outcome, Tls, call
 from tests.hosts.paths import ROOT
@@ -482,6 +483,7 @@ def shown_output(proxy: Deployment, settings: dict[str, Any]) -> str:
         [
             str(Path(sys.executable).parent / "ansible-playbook"), "-i",
             str(proxy.inventory(settings)), SITE, "--diff", "-vvv",
+            *OWN_CONNECTION,
         ],
         cwd=ROOT, env={**kept, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -20,7 +20,7 @@ from tests.capabilities import raw_http2, wire
 from tests.capabilities.conftest import Proxies
 from tests.capabilities.deployment import SITE, VERIFY, Deployment
 from tests.capabilities.standin import StandIn
-from tests.faults.playbook import Variables
+from tests.faults.playbook import OWN_CONNECTION, Variables
 from tests.hosts import arrivals, oap
 from tests.hosts.agents import run_python
 from tests.hosts.clients import CLIENTS, Client, call
@@ -259,6 +259,7 @@ def watch(proxy: Deployment, settings: Variables, *arguments: str) -> Watched:
         SITE,
         "--diff",
         "-vvv",
+        *OWN_CONNECTION,
         *arguments,
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}

@@ -31,7 +31,9 @@ os.environ.update(
 )
 
 from ansible.cli.playbook import PlaybookCLI  # noqa: E402
+from ansible.parsing.dataloader import DataLoader  # noqa: E402
 from ansible.plugins.loader import init_plugin_loader  # noqa: E402
+from ansible.template import Templar, trust_as_template  # noqa: E402
 
 # Ansible compiles what is in a collection anew each time that it imports it.
 init_plugin_loader()
@@ -39,6 +41,8 @@ for _kind in ("filter", "lookup", "module_utils", "plugin_utils"):
     for _path in (ROOT / "plugins" / _kind).glob("*.py"):
         import_module(f"ansible_collections.skywalking.oap_proxy.plugins.{_kind}.{_path.stem}")
 warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
+# Each fork would make what reads templates, and look for Ansible's own filters.
+Templar(DataLoader()).template(trust_as_template("{{ ['a'] | map('string') | join }}"))
 
 # A collection of garbage in a fork would write to what is shared, and so copy it.
 gc.collect()

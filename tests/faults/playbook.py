@@ -22,6 +22,9 @@ CONNECTION = {
     "ansible_python_interpreter": "/usr/bin/python3",
 }
 
+# For an ansible-playbook that a test runs as a person does, which does not know the tests' plugins.
+OWN_CONNECTION = ("--extra-vars", "ansible_connection=community.docker.docker")
+
 # Hundreds of runs would each import Ansible and pack the same modules.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["__main__", "tests.faults.imported"])

@@ -75,13 +75,12 @@ class Contained:
         return list(json.loads(_must(["docker", "inspect", *ids.split()]))) if ids else []
 
     def tested(self, configuration: Path) -> tuple[int, str]:
-        """Return status and words of nginx's own test, in the place of what serves."""
-        found = next(one for one in self._owned() if one["Name"][1:] in (self.name, self._next))
-        volumes = [f"--volume={bind}" for bind in found["HostConfig"]["Binds"]]
-        code, _out, words = run([
-            "docker", "run", "--rm", "--network=host", *volumes, f"--tmpfs=/run/{self.name}",
-            "--entrypoint=nginx", found["Image"], "-t", "-q", "-c", str(configuration),
-        ])  # fmt: skip
+        """Return status and words of nginx's own test."""
+        running = [one["Name"][1:] for one in self._owned() if one["State"]["Running"]]
+        name = self.name if self.name in running else self._next
+        code, _out, words = run(
+            ["docker", "exec", name, self.binary, "-t", "-q", "-c", str(configuration)]
+        )
         return code, words
 
     def reload(self) -> None:
@@ -100,9 +99,9 @@ class Contained:
 
     def left(self) -> list[str]:
         """Return what the next run says that it has put right, beside the tree."""
-        names = {one["Name"][1:] for one in self._owned()}
-        lonely = self._next in names and self.name not in names
-        return [f"container {self._next}"] if lonely else []
+        running = {one["Name"][1:]: one["State"]["Running"] for one in self._owned()}
+        served = running.get(self._next) or (self._next in running and self.name not in running)
+        return [f"container {self._next}"] if served and not running.get(self.name) else []
 
     def rest(self) -> None:
         """Wait for what runs on by itself after a kill: a test that had begun."""

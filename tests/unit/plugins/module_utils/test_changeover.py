@@ -65,6 +65,7 @@ class Host(ModelNginx):
         self.accepting = BEFORE
         self.ends: list[Attempt] = []
         self.given: list[tuple[Any, ...]] = []
+        self.besides: list[str | None] = []
         self.disks: list[tuple[str, str | None]] = []
         self.says: list[str] = []
         self.change: str | None = None
@@ -104,9 +105,10 @@ class Host(ModelNginx):
         mark: Mark,
         accepting: set[int],
         ours: Collection[str] = (),
-        _beside: str | None = None,
+        beside: str | None = None,
     ) -> Attempt:
         """See Follower."""
+        self.besides.append(beside)
         self.given.append((action, generation, expectation, mark.offset, accepting, tuple(ours)))
         self.disks.append((action, self.tree.current()))
         self.log += self.says
@@ -195,6 +197,26 @@ def test_listeners_of_nobody_are_not_ours(host: Host, live: str | None) -> None:
     """Where it is not known who was live, no listener counts as one that told."""
     host.bring(live=live)
     assert host.given == [("reloaded", NEW, PLAIN, 0, BEFORE, ())]
+
+
+@pytest.mark.parametrize(
+    ("way", "live", "before", "beside"),
+    [
+        ("upgraded", OLD, OLD, OLD),
+        # A run was killed while both served, and the new one has told what is live.
+        ("upgraded", NEW, OLD, OLD),
+        ("upgraded", None, OLD, OLD),
+        ("upgraded", NEW, NEW, None),
+        ("reloaded", OLD, OLD, None),
+    ],
+)
+def test_what_serves_beside(
+    host: Host, way: str, live: str | None, before: str, beside: str | None
+) -> None:
+    """Answers of the one before are no fault as long as both serve."""
+    host.ends = [FAILED]
+    host.bring(way, live=live, before=before)
+    assert host.besides[0] == beside
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -180,13 +180,46 @@ def test_a_handover_that_is_taken_back(instance: ContainerInstance, engine: Mode
         ("oap-proxy-next", "update", "no"),
         ("oap-proxy-next", "kill", "QUIT"),
         ("oap-proxy-next", "rename", "oap-proxy-drains-abc"),
+        ("oap-proxy", "update", "always"),
     ]
     assert instance.outdated() is None
     engine.add("oap-proxy-next", labels=OURS, says="nginx: [emerg] no")
     engine.refuses = "the docker engine says: not now"
     instance.take_back()
     assert instance.log_since(instance.mark()) == ["nginx: [emerg] no"]
-    assert engine.done[-1] == ("oap-proxy-next", "remove")
+    assert ("oap-proxy-next", "remove") in engine.done
+
+
+@pytest.mark.parametrize(("state", "done"), [("running", ("kill", "HUP")), ("created", ("start",))])
+def test_a_handover_that_was_killed(
+    instance: ContainerInstance, engine: ModelEngine, state: str, done: tuple[str, ...]
+) -> None:
+    """The one that serves already reads what is on disk now."""
+    engine.add("oap-proxy-next", labels=OURS, state=state)
+    assert instance.settle() == []
+    assert instance.hand_over() == (True, "")
+    assert engine.done == [("oap-proxy-next", *done)]
+
+
+def test_a_power_cut_in_a_handover(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """The engine has started the one alone that was to stay, so it takes the name."""
+    before = engine.there[0]
+    before.state = "exited"
+    following = engine.add("oap-proxy-next", labels=OURS, state="created")
+    assert instance.settle() == []
+    following.state = "running"
+    assert instance.settle() == ["container oap-proxy-next"]
+    assert (before.name, following.name) == ("oap-proxy-drains-abc", "oap-proxy")
+    assert instance.running()
+    assert instance.settle() == []
+    assert engine.there == [following]
+
+
+def test_taken_back_without_one_before(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """There is nothing to keep at work."""
+    engine.there.clear()
+    instance.take_back()
+    assert engine.done == []
 
 
 def test_published_ports_are_an_obstacle(instance: ContainerInstance, engine: ModelEngine) -> None:
