@@ -25,11 +25,11 @@ demo-down: machine ## Remove the hosts of `make demo`
 	@python -m tests.hosts.demo down
 
 ##@ Test everything
-# The longest first, so that both cores have work to the end. The outages are measured against the
-# clock of what they do, so nothing else runs beside them.
+# What is soon known first, then the longest, so that both cores have work to the end. The outages are
+# measured against the clock of what they do, so nothing else runs beside them.
 test: machine-for-tests ## Gates, molecule, tests on hosts; `make faults`, `packages` and `matrix` have the rest
-	@$(TOGETHER) images sanity lint types unit versions specs install-test
-	@$(TOGETHER) faults-short capabilities upgrade-short changes-short distributions balancing mainline molecule
+	@$(TOGETHER) images sanity lint types unit versions specs install-test \
+	  faults-short capabilities upgrade-short changes-short distributions balancing mainline molecule
 	@$(MAKE) resilience
 
 ##@ Test a part

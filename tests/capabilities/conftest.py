@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.hosts.spec import Lab, lab_named
 KEEP = bool(os.environ.get("OAP_PROXY_KEEP_LAB"))
 
 Proxies = Callable[..., Deployment]
+# What all have; the other OAPs, each with a secret of its own, are brought up where they are needed.
+FIRST = ("oap1", "oap2", "proxy1")
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +26,16 @@ def hosts() -> Iterator[Lab]:
     if not KEEP:
         lab.down(known)
     try:
-        lab.up(known)
+        up(known, *FIRST)
         yield known
     finally:
         if not KEEP:
             lab.down(known)
+
+
+def up(known: Lab, *names: str) -> None:
+    """Bring some hosts of a laboratory to work."""
+    lab.up(replace(known, hosts=tuple(known.host(name) for name in names)))
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +50,8 @@ def proxies(hosts: Lab, machine: Machine, tmp_path_factory: pytest.TempPathFacto
     directory = tmp_path_factory.mktemp("inventories")
 
     def make(name: str, port: int, *oaps: str) -> Deployment:
+        if not {*oaps} <= {*FIRST}:
+            up(hosts, *oaps)
         return Deployment(hosts, machine, directory, name, port, oaps or ("oap1",))
 
     return make

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.plain import Plain, Trial
 from tests.faults.playbook import Run
 from tests.faults.site import (

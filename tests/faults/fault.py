@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.faults.files import differences
 from tests.faults.load import Load
-from tests.faults.machine import differences
 from tests.faults.plain import Plain, Trial
 from tests.faults.playbook import Failure, Hosts, Run, Variables
 from tests.faults.site import (

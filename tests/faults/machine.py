@@ -1,11 +1,11 @@
 """One host of the laboratory, as the tests see and disturb it."""
 
-import json
 import time
 from pathlib import Path
 
 from docker.models.containers import Container
 
+from tests.faults.files import listing
 from tests.faults.on_host import ask
 from tests.hosts import inside
 
@@ -44,9 +44,6 @@ class Machine:
         """Write a file."""
         self.run("sh", "-c", 'printf %s "$1" > "$2" && chmod "$3" "$2"', "-", text, path, mode)
 
-    def _python(self, *arguments: str) -> str:
-        return self.run("python3", "-c", ON_HOST.read_text(encoding="utf-8"), *arguments)
-
     def eyes(self, program: str, request: str) -> str:
         """Run one of the programs beside this file on the host, and return what it printed."""
         names = ("on_host", program)
@@ -68,8 +65,7 @@ class Machine:
 
     def listing(self, *places: str) -> dict[str, str]:
         """Return a hash of everything below some places."""
-        listed: dict[str, str] = json.loads(self._python("listing", *(places or CONFIGURATION)))
-        return listed
+        return listing(inside.root(self.container), places or CONFIGURATION)
 
     def unit(self, name: str, *properties: str) -> dict[str, str]:
         """Return what systemd tells of a unit."""
@@ -89,7 +85,7 @@ class Machine:
         source = ON_HOST.read_text(encoding="utf-8")
         told = f"/run/holder-{port}.pid"
         self.run("rm", "-f", told)
-        self.container.exec_run(["python3", "-c", source, "hold", str(port)], detach=True)
+        self.container.exec_run(["python3", "-c", source, str(port)], detach=True)
         end = time.monotonic() + SECONDS
         while self.status("test", "-s", told) != 0:
             assert time.monotonic() < end, f"{self.name}: nothing could hold port {port}"
@@ -107,12 +103,3 @@ class Machine:
     def _is_dead(self, pid: int) -> bool:
         code, state = inside.run(self.container, ["ps", "-o", "state=", "-p", str(pid)])
         return code != 0 or state.startswith("Z")
-
-
-def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Return what changed between two listings."""
-    return {
-        path: (before.get(path, "absent"), after.get(path, "absent"))
-        for path in sorted(before.keys() | after.keys())
-        if before.get(path) != after.get(path)
-    }

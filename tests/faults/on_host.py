@@ -1,16 +1,13 @@
-"""What tests do in a host: ask a listener, list files, hold ports.
+"""What tests do in a host: ask a listener, hold ports.
 
 Nothing of the collection is used here: these are the eyes of the tests.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import socket
 import ssl
-import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -115,32 +112,6 @@ def _ask(
     raise EndedError(f"{address}:{port} closed the connection without an answer")
 
 
-def listing(places: list[str]) -> dict[str, str]:
-    """Return mode, owner and content of everything below some places."""
-    found = {}
-    for place in places:
-        found[place] = _entry(place)
-        for folder, folders, names in os.walk(place):
-            for name in folders + names:
-                path = os.path.join(folder, name)  # noqa: PTH118 - links are not to be followed
-                found[path] = _entry(path)
-    return found
-
-
-def _entry(path: str) -> str:
-    try:
-        state = os.lstat(path)
-    except FileNotFoundError:
-        return "absent"
-    about = f"{state.st_mode:o} {state.st_uid} {state.st_gid}"
-    if stat.S_ISLNK(state.st_mode):
-        return f"{about} -> {os.readlink(path)}"  # noqa: PTH115
-    if stat.S_ISREG(state.st_mode):
-        with open(path, "rb") as stream:  # noqa: PTH123
-            return f"{about} {hashlib.sha256(stream.read()).hexdigest()}"
-    return about
-
-
 @contextmanager
 def held(ports: list[int]) -> Iterator[None]:
     """Hold ports on every address of IPv4, answering nobody."""
@@ -161,14 +132,5 @@ def hold(port: int) -> None:
         time.sleep(HOLD_SECONDS)
 
 
-def main(arguments: list[str]) -> None:
-    """Do one of them."""
-    what, rest = arguments[0], arguments[1:]
-    if what == "listing":
-        print(json.dumps(listing(rest)))
-    else:
-        hold(int(rest[0]))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    hold(int(sys.argv[1]))

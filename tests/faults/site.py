@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from tests.faults.machine import Machine
 from tests.faults.on_host import ask
 from tests.faults.playbook import Failure, Hosts, Run, Variables, inventory, play
 from tests.faults.secrets import TLS_LISTENER, planted
-from tests.hosts import lab
+from tests.hosts import inside, lab
 from tests.hosts.spec import Host, Lab
 
 # nginx 1.22 once more, as a container.
@@ -221,7 +222,7 @@ class Site:
 
     def own_nginx_pid(self) -> int:
         """Return the main process of the host's own nginx; its default site must answer."""
-        page = self.machine.run("python3", "-c", _GET)
+        page = inside.from_there(self.machine.container, lambda: get("http://127.0.0.1:80/"))
         assert "Welcome to nginx" in page
         return self.machine.pid("nginx")
 
@@ -236,11 +237,11 @@ class Site:
         lab.wait(lab.container_of(host), host)
 
 
-_GET = """\
-import urllib.request
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-print(opener.open("http://127.0.0.1:80/", timeout=5).read().decode())
-"""
+def get(url: str) -> str:
+    """Return a page, whatever proxy this machine has for others."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def steady(load: Load, seconds: float = 0.5) -> None:

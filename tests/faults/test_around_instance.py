@@ -18,7 +18,7 @@ from tests.faults.around import (
     refused_twice,
 )
 from tests.faults.fault import Fault, undergo
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.site import (
     CONFIGURE,
     MODULE,

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.around import CHANGE, SAME, Disturbance, heals, refused_twice
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.site import CONFIGURE, MODULE, ROOT, UNIT, USUAL, VERIFY, Site, none_lost
 from tests.faults.table import Story
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.faults import bad_values
 from tests.faults.bad_values import Case
-from tests.faults.machine import EVERYTHING, Machine, differences
+from tests.faults.files import differences
+from tests.faults.machine import EVERYTHING, Machine
 from tests.faults.playbook import Failure, Hosts, Run, Variables, inventory, play
 from tests.faults.site import GENERATION, VERIFY, Site, none_lost
 from tests.faults.table import Story

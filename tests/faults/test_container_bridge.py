@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.playbook import Variables
 from tests.faults.secrets import TLS_PORT
 from tests.faults.site import (

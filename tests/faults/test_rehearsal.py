@@ -6,7 +6,7 @@ proof has failed.
 
 import pytest
 
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.site import CONFIGURE, MODULE, UNIT, Site, none_lost
 from tests.faults.table import Story
 

@@ -1,6 +1,6 @@
 """Nothing is wrong: what a run changes, what it shows, and what it leaves."""
 
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.site import (
     GENERATION,
     MODULE,

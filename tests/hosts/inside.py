@@ -66,6 +66,11 @@ def enter(container: Container) -> list[str]:
     return [_nsenter(), f"--target={_first_process(container)}", *NAMESPACES, "--"]
 
 
+def root(container: Container) -> str:
+    """Return where the files of a host are seen from outside."""
+    return f"/proc/{_first_process(container)}/root"
+
+
 def from_there[Answer](container: Container, function: Callable[[], Answer]) -> Answer:
     """Call what connects to somewhere, with the network that programs of a host have."""
 

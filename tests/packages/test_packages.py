@@ -3,7 +3,7 @@
 import pytest
 
 from tests.capabilities.deployment import VERIFY
-from tests.faults.machine import differences
+from tests.faults.files import differences
 from tests.faults.playbook import Variables
 from tests.packages.conftest import Site
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.faults.machine import EVERYTHING, differences
+from tests.faults.files import differences
+from tests.faults.machine import EVERYTHING
 from tests.packages.conftest import Site
 
 PREFIX = "grpc_proxy_package_"
