@@ -15,7 +15,7 @@ from tests.hosts.spec import Lab, lab_named
 KEEP = bool(os.environ.get("OAP_PROXY_KEEP_LAB"))
 
 Proxies = Callable[..., Deployment]
-# What all have; the other OAPs, each with a secret of its own, are brought up where they are needed.
+# What all need; the other OAPs, each with a secret of its own, come up where they are needed.
 FIRST = ("oap1", "oap2", "proxy1")
 
 

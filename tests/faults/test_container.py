@@ -359,9 +359,12 @@ def test_another_image(proxy: Site, story: Story, other_image: str) -> None:
 
 
 def test_other_mounts(proxy: Site, story: Story) -> None:
-    """What the engine cannot change in a container is taken by a new one, in the same way."""
+    """What the engine cannot change in a container is taken by a new one, and given back so."""
     mounts = {"grpc_proxy_container_mounts": ["/etc/oap-users", "/etc/ssl"]}
     replaced(proxy, mounts, story, "other mounts of the container")
+    binds = docker(proxy, "inspect", "--format={{.HostConfig.Binds}}", UNIT)
+    assert "/etc/oap-users" in binds
+    assert "/etc/ssl" not in binds
 
 
 def logged(proxy: Site, path: str) -> dict[str, str]:
