@@ -3,9 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An nginx that is a container of docker: its image, its signals, its logs, its processes.
 
-The container is named as the proxy. One that is to take its place is created beside it, named
-NAME-next, by whoever knows what containers are to be like; it is started here, and gets the name
-when it has been proven.
+The container is named as the proxy; see succession.py for one that takes its place.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
-    NUMBER,
     Engine,
     EngineError,
     said,
@@ -31,18 +28,15 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.processes imp
     process,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Stage
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.succession import Succession
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import (
-    NEXT,
-    REHEARSAL,
     ThrowAway,
     lines,
 )
 
-_DRAINS = "-drains-"
 _STOP_S = 10
 _DRAINING = "shutting down"
 _STOPPED = ("T", "t")
-_ENDED = ("exited", "created", "dead")
 
 
 class ContainerInstance:
@@ -64,13 +58,10 @@ class ContainerInstance:
         self.error_log = ErrorLog(Path(error_log))
         self.image = image
         self._engine = engine
+        self._succession = Succession(engine, name)
         self._own_ids: dict[int, int] = {}
         # The name of the one that serves, or is about to.
         self._serving = name
-        # What one has said that was taken back.
-        self._failed: list[str] = []
-        # The one that had to end before another one could start, until that one is proven.
-        self._before: Any = None
 
     # What there is
 
@@ -103,32 +94,10 @@ class ContainerInstance:
         return accepting
 
     def settle(self) -> list[str]:
-        """See :class:`instance.Instance`. Who serves alone takes the name that it has earned."""
-        told = []
+        """See :class:`instance.Instance`."""
         with suppress(EngineError):
-            for found in self._engine.owned(self.name):
-                if str(found.name).endswith(REHEARSAL) or self._is_left(found):
-                    with said():
-                        found.remove(force=True, v=True)
-            found, following = self._container(self.name), self._container(self.name + NEXT)
-            # After a power cut the engine starts the one alone that was to stay.
-            ended = found and following and found.status in _ENDED and following.status == "running"
-            if following and (ended or not found):
-                with said():
-                    if found:
-                        found.rename(f"{self.name}{_DRAINS}{found.short_id}")
-                    following.rename(self.name)
-                told.append(f"container {self.name + NEXT}")
-        return told
-
-    def _is_left(self, container: Any) -> bool:
-        """Tell whether one has drained, or was a test's whose run was killed before it removed it.
-
-        A test that still runs may be that of a check beside this run; it ends by itself.
-        """
-        if container.status not in _ENDED or container.name in (self.name, self.name + NEXT):
-            return False
-        return _DRAINS in str(container.name) or NUMBER not in container.labels
+            return self._succession.settle()
+        return []
 
     # Tests, apart from what serves
 
@@ -157,7 +126,7 @@ class ContainerInstance:
         """See :class:`instance.Instance`."""
 
         def work() -> None:
-            self._put_in_place()
+            self._succession.put_in_place()
             found = self._container()
             if found is None:
                 raise EngineError(f"there is no container {self.name}; 'site.yml' makes it")
@@ -196,7 +165,7 @@ class ContainerInstance:
                     found.kill("TERM")
                     found.wait(timeout=_STOP_S)
                 found.stop(timeout=0)
-            self._put_in_place()
+            self._succession.put_in_place()
             found = self._container()
             found.update(restart_policy={"Name": "always"})
             found.start()
@@ -209,45 +178,22 @@ class ContainerInstance:
             raise EngineError(f"there is no container {self._serving}")
         found.kill(signal)
 
-    def _put_in_place(self) -> None:
-        """Give the name to the one that is wanted, and on the way back to the one before it."""
-        before, self._before = self._before, None
-        wanted = before or self._container(self.name + NEXT)
-        if wanted is None:
-            return
-        found = self._container(self.name)
-        if found is not None and before is not None:
-            self._failed = lines(found)
-            found.remove(force=True, v=True)
-        elif found is not None:
-            self._set_aside(found)
-            self._before = found
-        wanted.rename(self.name)
-        wanted.update(restart_policy={"Name": "always"})
-
-    def _set_aside(self, found: Any) -> None:
-        """End a container, and keep it until the next run, so that there is a way back."""
-        # The engine renames none that it is about to start again.
-        found.update(restart_policy={"Name": "no"})
-        found.stop(timeout=0)
-        found.rename(f"{self.name}{_DRAINS}{found.short_id}")
-
     # Another container in the place of this one
 
     def outdated(self) -> str | None:
         """See :class:`instance.Instance`."""
         with suppress(EngineError):
-            if self._container(self.name) and self._container(self.name + NEXT):
+            if self._container(self.name) and self._container(self._succession.next):
                 return (
                     f"the container {self.name} is another than the one that is wanted: "
-                    f"{self.name + NEXT} is there to take its place."
+                    f"{self._succession.next} is there to take its place."
                 )
         return None
 
     def obstacle(self) -> str | None:
         """See :class:`instance.Instance`."""
         with suppress(EngineError):
-            for name in (self.name, self.name + NEXT):
+            for name in (self.name, self._succession.next):
                 found = self._container(name)
                 if found and found.attrs["HostConfig"]["NetworkMode"] != "host":
                     return (
@@ -262,55 +208,26 @@ class ContainerInstance:
         Both share the ports: the kernel gives each new connection to one of them. Where a run was
         killed, the new one may serve already, with what was on disk then.
         """
-        self._serving = self.name + NEXT
+        self._serving = self._succession.next
         if self.running():
             return self.reload()
         return self._do(lambda: self._container().start())
 
     def complete(self) -> None:
         """See :class:`instance.Instance`. What ends is removed by the next run."""
-
-        def work() -> None:
-            before = self._container(self.name)
-            if before is not None:
-                before.update(restart_policy={"Name": "no"})
-                before.rename(f"{self.name}{_DRAINS}{before.short_id}")
-            self._container(self.name + NEXT).rename(self.name)
-            if before is not None:
-                before.kill("QUIT")
-
-        self._do(work)
+        self._do(self._succession.pass_on)
         self._serving = self.name
 
     def take_back(self) -> None:
         """See :class:`instance.Instance`. The calls that it has taken already drain."""
         self._serving = self.name
-        self._dismiss(self.name + NEXT)
-        with suppress(EngineError), said():
-            found = self._container()
-            # A run that was killed may have ended that.
-            if found:
-                found.update(restart_policy={"Name": "always"})
+        self._succession.dismiss(self._succession.next)
+        # A run that was killed may have told the engine not to start it again.
+        self._succession.keep()
 
     def retire(self) -> None:
         """See :class:`instance.Instance`. What ends is removed by whoever looks at it next."""
-        self._dismiss(self.name)
-
-    def _dismiss(self, name: str) -> None:
-        """Have a container drain, not start again, and be in nobody's way."""
-        with suppress(EngineError):
-            found = self._container(name)
-            if found is None:
-                return
-            # Each by itself: one that ends again and again may not run in this moment.
-            self._do(lambda: found.update(restart_policy={"Name": "no"}))
-            self._do(lambda: found.kill("QUIT"))
-            self._failed = lines(found)
-            renamed, _words = self._do(
-                lambda: found.rename(f"{self.name}{_DRAINS}{found.short_id}")
-            )
-            if not renamed:
-                self._do(lambda: found.remove(force=True, v=True))
+        self._succession.dismiss(self.name)
 
     # What is wrong
 
@@ -347,8 +264,8 @@ class ContainerInstance:
         Before nginx has opened its log its words are the container's alone.
         """
         logged = self.error_log.trouble_since(mark)
-        if logged or self._failed:
-            return trouble(self._failed) + logged
+        if logged or self._succession.failed:
+            return trouble(self._succession.failed) + logged
         with suppress(EngineError):
             found = self._container()
             return trouble(lines(found, since=int(mark.clock))) if found else []

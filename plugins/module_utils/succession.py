@@ -1,0 +1,142 @@
+# Copyright: The skywalking.oap_proxy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The containers of one proxy: the one that has its name, the next one, and those that had it.
+
+One that is to take another one's place is created beside it, named NAME-next, by whoever knows what
+containers are to be like. It gets the name when it has been proven. What makes way for it is named
+NAME-drains-ID, and removed by a run after it has ended.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Callable
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
+    NUMBER,
+    Engine,
+    EngineError,
+    said,
+)
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import (
+    NEXT,
+    REHEARSAL,
+    lines,
+)
+
+_DRAINS = "-drains-"
+_ENDED = ("exited", "created", "dead")
+
+
+class Succession:
+    """Which container has the name, and who follows it.
+
+    :param engine: the docker engine.
+    :param name: of the proxy.
+    :ivar failed: what one has said that was taken back.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.name = name
+        self.next = name + NEXT
+        self.failed: list[str] = []
+        self._engine = engine
+        # The one that had to end before another one could start, until that one is proven.
+        self._before: Any = None
+
+    def settle(self) -> list[str]:
+        """Put right what a run that was killed has left, and say what.
+
+        Who serves alone takes the name that it has earned.
+
+        :raises EngineError: when the engine does not answer.
+        """
+        for found in self._engine.owned(self.name):
+            if str(found.name).endswith(REHEARSAL) or self._is_left(found):
+                with said():
+                    found.remove(force=True, v=True)
+        found, following = self._engine.container(self.name), self._engine.container(self.next)
+        # After a power cut the engine starts the one alone that was to stay.
+        ended = found and following and found.status in _ENDED and following.status == "running"
+        if following is None or (found and not ended):
+            return []
+        with said():
+            if found:
+                self._make_way(found)
+            following.rename(self.name)
+        return [f"container {self.next}"]
+
+    def _is_left(self, container: Any) -> bool:
+        """Tell whether one has drained, or was a test's whose run was killed before it removed it.
+
+        A test that still runs may be that of a check beside this run; it ends by itself.
+        """
+        if container.status not in _ENDED or container.name in (self.name, self.next):
+            return False
+        return _DRAINS in str(container.name) or NUMBER not in container.labels
+
+    def _make_way(self, container: Any) -> None:
+        container.rename(f"{self.name}{_DRAINS}{container.short_id}")
+
+    def put_in_place(self) -> None:
+        """Give the name to the one that is wanted, and on the way back to the one before it."""
+        before, self._before = self._before, None
+        wanted = before or self._engine.container(self.next)
+        if wanted is None:
+            return
+        found = self._engine.container(self.name)
+        if found is not None and before is not None:
+            self.failed = lines(found)
+            found.remove(force=True, v=True)
+        elif found is not None:
+            self._set_aside(found)
+            self._before = found
+        wanted.rename(self.name)
+        wanted.update(restart_policy={"Name": "always"})
+
+    def _set_aside(self, found: Any) -> None:
+        """End a container, and keep it until the next run, so that there is a way back."""
+        # The engine renames none that it is about to start again.
+        found.update(restart_policy={"Name": "no"})
+        found.stop(timeout=0)
+        self._make_way(found)
+
+    def pass_on(self) -> None:
+        """Have the one that has the name drain, and the next one take it."""
+        before = self._engine.container(self.name)
+        if before is not None:
+            before.update(restart_policy={"Name": "no"})
+            self._make_way(before)
+        self._engine.container(self.next).rename(self.name)
+        if before is not None:
+            before.kill("QUIT")
+
+    def dismiss(self, name: str) -> None:
+        """Have a container drain, not start again, and be in nobody's way."""
+        with suppress(EngineError):
+            found = self._engine.container(name)
+            if found is None:
+                return
+            # Each by itself: one that ends again and again may not run in this moment.
+            _is_done(lambda: found.update(restart_policy={"Name": "no"}))
+            _is_done(lambda: found.kill("QUIT"))
+            self.failed = lines(found)
+            if not _is_done(lambda: self._make_way(found)):
+                _is_done(lambda: found.remove(force=True, v=True))
+
+    def keep(self) -> None:
+        """Have the engine start the one that has the name at a boot, as it did before."""
+        with suppress(EngineError), said():
+            found = self._engine.container(self.name)
+            if found:
+                found.update(restart_policy={"Name": "always"})
+
+
+def _is_done(work: Callable[[], None]) -> bool:
+    try:
+        with said():
+            work()
+    except EngineError:
+        return False
+    return True
