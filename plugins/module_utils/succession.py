@@ -11,6 +11,7 @@ NAME-drains-ID, and removed by a run after it has ended.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
@@ -56,6 +57,9 @@ class Succession:
             if str(found.name).endswith(REHEARSAL) or self._is_left(found):
                 with said():
                     found.remove(force=True, v=True)
+            elif _DRAINS in str(found.name):
+                # Said once more: the run may have been killed before it said so.
+                _is_done(partial(found.kill, "QUIT"))
         found, following = self._engine.container(self.name), self._engine.container(self.next)
         # After a power cut the engine starts the one alone that was to stay.
         ended = found and following and found.status in _ENDED and following.status == "running"

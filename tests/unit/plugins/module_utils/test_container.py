@@ -285,7 +285,7 @@ def test_the_way_back_from_a_restart(
 
 
 def test_what_a_killed_run_has_left(instance: ContainerInstance, engine: ModelEngine) -> None:
-    """What drained goes, what drains stays, and one that has lost its name gets it."""
+    """What drained goes, what drains is told so, and one that has lost its name gets it."""
     engine.there.clear()
     engine.add("oap-proxy-next", labels=OURS)
     engine.add("oap-proxy-drains-1", labels=OURS, state="exited")
@@ -296,6 +296,7 @@ def test_what_a_killed_run_has_left(instance: ContainerInstance, engine: ModelEn
     engine.add("renamed-by-hand", labels={**OURS, NUMBER: "1"}, state="exited")
     engine.add("of-somebody-else", state="exited")
     assert instance.settle() == ["container oap-proxy-next"]
+    assert ("oap-proxy-drains-2", "kill", "QUIT") in engine.done
     assert sorted(one.name for one in engine.there) == [
         "oap-proxy", "oap-proxy-drains-2", "of-somebody-else", "renamed-by-hand",
         "test-of-another-run",
