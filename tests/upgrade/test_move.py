@@ -6,6 +6,7 @@ import pytest
 
 from tests.capabilities.deployment import SITE, VERIFY
 from tests.changes.load import Clients
+from tests.faults.load import Load
 from tests.faults.playbook import Run, Variables
 from tests.hosts import images, lab
 from tests.upgrade.proxy import MODULE, Proxy, Tell
@@ -16,6 +17,8 @@ NAME, PORT = "moving", 13803
 DRAIN_SECONDS = 5
 DRAIN = {"grpc_proxy_drain_timeout": f"{DRAIN_SECONDS}s"}
 PACKAGE: Variables = {"grpc_proxy_install": "package", **DRAIN}
+# What is allowed to end begins again within this time.
+GAP_SECONDS = 10.0
 # It says of itself what it is, tests what it is given, and does not serve.
 BROKEN = """\
 FROM {image}
@@ -130,6 +133,24 @@ def test_to_a_container_and_back(proxy: Proxy, tell: Tell) -> None:
     tell("and back", clients, DRAIN_SECONDS)
     is_unit(proxy)
     assert moved(proxy, PACKAGE).changed() == 0
+
+
+def test_to_published_ports_and_back(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    """The engine publishes a port for one at a time: it takes a permission, and a short gap."""
+    bridge = {**container(images.nginx()), "grpc_proxy_container_network": "bridge"}
+    for wanted, before in ((bridge, PACKAGE), (PACKAGE, bridge)):
+        live = proxy.live
+        message = moved(proxy, wanted).failure().message
+        assert "Set grpc_proxy_allow_restart" in message
+        assert proxy.live == live
+        settled(proxy, before)
+        with Load(proxy.target) as load:
+            assert moved(proxy, {**wanted, "grpc_proxy_allow_restart": True}).changed()
+        assert load.gap < GAP_SECONDS, load.lost[:2]
+        told = f"{len(load.lost)} of {load.made} calls lost in {load.gap:.2f} s"
+        with capsys.disabled():
+            print(f"\nto a {wanted['grpc_proxy_install']}, ports published on one side: {told}")
+        is_unit(proxy) if wanted is PACKAGE else is_container(proxy, bridge)
 
 
 def test_a_container_that_does_not_serve(proxy: Proxy, tell: Tell) -> None:

@@ -36,7 +36,7 @@ TWO_NAMES = ("rename", "replace", "symlink", "link")
 QUESTIONS = ("show", "is-active", "cat")
 _ID = re.compile(r"[0-9a-f]{12}")
 # Of a request to the engine: what is to be done to a container, and by which signal.
-_REQUEST = re.compile(r"^/v[0-9.]+/containers/[^/?]+(?:/(\w+))?(?:\?signal=(\w+))?|$")
+_REQUEST = re.compile(r"^/v[0-9.]+/containers/(?:(create)|[^/?]+(?:/(\w+))?)(?:\?signal=(\w+))?")
 # What the engine is asked with another method than GET, and changes nothing.
 _WAITING = "wait"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
