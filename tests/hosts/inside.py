@@ -5,6 +5,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -18,6 +19,7 @@ from docker.models.containers import Container
 
 from tests.hosts.progress import LabError
 
+CAPABILITIES = 41
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -62,8 +64,14 @@ def packed(files: Mapping[str, str], mode: int = 0o600) -> bytes:
 
 
 def enter(container: Container) -> list[str]:
-    """Return what a command begins with that is to run in a host."""
-    return [_nsenter(), f"--target={_first_process(container)}", *NAMESPACES, "--"]
+    """Return what a command begins with that is to run in a host, with what root may do there."""
+    pid = _first_process(container)
+    found = re.search(r"CapBnd:\s(\w+)", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+    assert found, "the kernel knows no capabilities"
+    may = [f"+cap_{bit}" for bit in range(CAPABILITIES) if int(found[1], 16) >> bit & 1]
+    # More than its systemd has would be hidden from it: /proc tells nothing of who may do more.
+    held = ["setpriv", f"--bounding-set={','.join(['-all', *may])}", "--"]
+    return [_nsenter(), f"--target={pid}", *NAMESPACES, "--", *held]
 
 
 def root(container: Container) -> str:
