@@ -42,6 +42,14 @@ options:
           - With V(docker), the image to test with in check mode, where the container that is to run
             it is not created yet. That of the container when left out.
         type: str
+      network:
+        description: In the same way, the network of the container as the engine calls it.
+        type: str
+      volumes:
+        description:
+          - In the same way, what is mounted in the container, as C(docker run --volume) takes it.
+        type: list
+        elements: str
       moves_from:
         description:
           - What serves under this name until now, where that is of the other kind. It serves on

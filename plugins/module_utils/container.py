@@ -31,6 +31,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal imp
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.succession import Succession
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import (
     ThrowAway,
+    Wanted,
     lines,
 )
 
@@ -45,18 +46,19 @@ class ContainerInstance:
     :param name: of the container.
     :param binary: the nginx within its image.
     :param error_log: path of the instance's error log, on the host as in the container.
-    :param image: what a configuration is tested with while no container of it is there, in check
-        mode; the image of the container when empty.
+    :param wanted: what a configuration is tested with while no container has it yet.
     :param engine: the docker engine.
     """
 
     inherits_ports = False
 
-    def __init__(self, name: str, binary: str, error_log: str, image: str, engine: Engine) -> None:
+    def __init__(
+        self, name: str, binary: str, error_log: str, wanted: Wanted, engine: Engine
+    ) -> None:
         self.name = name
         self.binary = binary
         self.error_log = ErrorLog(Path(error_log))
-        self.image = image
+        self.wanted = wanted
         self._engine = engine
         self._succession = Succession(engine, name)
         self._own_ids: dict[int, int] = {}
@@ -102,7 +104,7 @@ class ContainerInstance:
     # Tests, apart from what serves
 
     def _apart(self) -> ThrowAway:
-        return ThrowAway(self._engine, self.name, self.binary, self.error_log.path, self.image)
+        return ThrowAway(self._engine, self.name, self.binary, self.error_log.path, self.wanted)
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """See :class:`instance.Instance`."""

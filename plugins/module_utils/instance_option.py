@@ -21,7 +21,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.systemd impor
     Run,
     SystemdInstance,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import NEXT
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import NEXT, Wanted
 
 OPTIONS: dict[str, Any] = {
     "kind": {"type": "str", "choices": ["systemd", "docker"], "default": "systemd"},
@@ -30,12 +30,14 @@ OPTIONS: dict[str, Any] = {
     "error_log": {"type": "path"},
     "runtime": {"type": "path"},
     "image": {"type": "str"},
+    "network": {"type": "str"},
+    "volumes": {"type": "list", "elements": "str"},
     "moves_from": {"type": "str", "choices": ["systemd", "docker"]},
 }
 """The module option ``instance``, documented in plugins/doc_fragments/nginx_instance.py."""
 
 
-def from_options(options: dict[str, str | None], run: Run) -> Instance:
+def from_options(options: dict[str, Any], run: Run) -> Instance:
     """Return the instance that the module option ``instance`` describes."""
     kind, before = options.get("kind") or "systemd", options.get("moves_from")
     wanted = _of_kind(kind, options, run)
@@ -44,17 +46,18 @@ def from_options(options: dict[str, str | None], run: Run) -> Instance:
     return Move(_of_kind(before or "", options, run), wanted, options["name"] or "")
 
 
-def _of_kind(kind: str, options: dict[str, str | None], run: Run) -> Instance:
+def _of_kind(kind: str, options: dict[str, Any], run: Run) -> Instance:
     name, binary = options["name"] or "", options["binary"] or ""
     error_log = options["error_log"] or f"/var/log/{name}/error.log"
     if kind == "docker":
-        image = options.get("image") or ""
-        return ContainerInstance(name, binary, error_log, image, Engine())
+        image, network = options.get("image") or "", options.get("network") or ""
+        wanted = Wanted(image, network, tuple(options.get("volumes") or ()))
+        return ContainerInstance(name, binary, error_log, wanted, Engine())
     runtime = options.get("runtime") or f"/run/{name}"
     return SystemdInstance(name, binary, error_log, runtime, run)
 
 
-def missing(options: dict[str, str | None]) -> list[str]:
+def missing(options: dict[str, Any]) -> list[str]:
     """Return that without which a configuration cannot be tested on this host."""
     name = options["name"] or ""
     if options.get("kind") == "docker":

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,22 @@ _ALL_ITS_OWN = {"net.ipv4.ip_nonlocal_bind": "1"}
 _ALL_ITS_OWN6 = {"net.ipv6.ip_nonlocal_bind": "1", "net.ipv6.conf.all.disable_ipv6": "0"}
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a container is to have that is not created yet, as in check mode.
+
+    What is empty is as in the one that there is.
+
+    :ivar image: its image.
+    :ivar network: the engine's name of its network.
+    :ivar volumes: what is mounted, as ``docker run --volume`` takes it.
+    """
+
+    image: str = ""
+    network: str = ""
+    volumes: tuple[str, ...] = ()
+
+
 class ThrowAway:
     """Containers like the one that a start would take, for commands of their own.
 
@@ -54,15 +72,17 @@ class ThrowAway:
     :param name: of the container that serves.
     :param binary: the nginx within the image.
     :param error_log: path of the error log that configurations name.
-    :param image: the image to take; that of the container when empty.
+    :param wanted: what it is to have that the container has not.
     """
 
-    def __init__(self, engine: Engine, name: str, binary: str, error_log: Path, image: str) -> None:
+    def __init__(
+        self, engine: Engine, name: str, binary: str, error_log: Path, wanted: Wanted
+    ) -> None:
         self._engine = engine
         self._name = name
         self._binary = binary
         self._error_log = error_log
-        self._image = image
+        self._wanted = wanted
 
     def test(self, configuration: Path) -> tuple[bool, str]:
         """Test a configuration; return verdict and words."""
@@ -129,12 +149,15 @@ class ThrowAway:
         if like is None:
             raise EngineError(f"there is no container {self._name} to test with")
         host = dict(like.attrs["HostConfig"])
+        # The engine would create what is not there.
+        volumes = [one for one in self._wanted.volumes if os.path.exists(one.split(":")[0])]
         # Of a test in check mode, which is not below the tree.
-        binds = [*(host.get("Binds") or []), f"{candidate}:{candidate}:ro"]
+        binds = [*(volumes or host.get("Binds") or []), f"{candidate}:{candidate}:ro"]
+        host["NetworkMode"] = self._wanted.network or host["NetworkMode"]
         # The ports are published already, for the one that serves.
         host.update(RestartPolicy={"Name": "no"}, Binds=binds, PortBindings={})
         return {
-            "Image": self._image or like.attrs["Image"],
+            "Image": self._wanted.image or like.attrs["Image"],
             "Entrypoint": command[:1],
             "Cmd": command[1:],
             "Labels": {OWNER: self._name},

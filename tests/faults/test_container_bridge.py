@@ -80,6 +80,8 @@ def replaced(proxy: Site, settings: Variables, story: Story, fault: str) -> None
     assert differences(before, proxy.machine.listing()) == {}
     assert (running(proxy), proxy.master, proxy.current()) == (containers, master, live)
     story.tell(fault, "preflight", "as before", load)
+    assert proxy.play({**settings, **ALLOWED}, "--check").changed() >= 1
+    assert (running(proxy), proxy.master, proxy.current()) == (containers, master, live)
     with proxy.load() as load:
         run = proxy.play({**settings, **ALLOWED})
         assert run.changed() >= 1

@@ -19,6 +19,7 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container imp
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import NUMBER, OWNER
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Inconclusive
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import Wanted
 
 from tests.unit.model_docker import Container, ModelEngine
 
@@ -38,7 +39,7 @@ def engine() -> ModelEngine:
 def instance(engine: ModelEngine, tmp_path: Path) -> ContainerInstance:
     """The instance."""
     log = str(tmp_path / "error.log")
-    return ContainerInstance("oap-proxy", "nginx", log, "", engine)  # type: ignore[arg-type]
+    return ContainerInstance("oap-proxy", "nginx", log, Wanted(), engine)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -118,13 +119,20 @@ def test_a_test_is_a_container_of_its_own(instance: ContainerInstance, engine: M
     assert ran["Healthcheck"] == {"Test": ["NONE"]}
 
 
-def test_the_image_that_is_to_come_tests(instance: ContainerInstance, engine: ModelEngine) -> None:
-    """The one that is to take the place; in check mode, the image that is given."""
+def test_what_is_to_come_tests(
+    instance: ContainerInstance, engine: ModelEngine, tmp_path: Path
+) -> None:
+    """The one that is to take the place; in check mode, what is given of it."""
     engine.add("oap-proxy-next", labels=OURS, state="created", image="sha256:two")
     instance.test(CANDIDATE)
-    instance.image = "sha256:three"
+    mounted = f"{tmp_path}:{tmp_path}:ro"
+    instance.wanted = Wanted("sha256:three", "bridge", (mounted, "/nowhere:/nowhere:ro"))
     instance.test(CANDIDATE)
     assert [ran["Image"] for ran in engine.ran] == ["sha256:two", "sha256:three"]
+    hosts = [ran["HostConfig"] for ran in engine.ran]
+    assert [host["NetworkMode"] for host in hosts] == ["host", "bridge"]
+    # The engine would create what is not there.
+    assert hosts[1]["Binds"] == [mounted, f"{CANDIDATE.parent}:{CANDIDATE.parent}:ro"]
 
 
 def test_nothing_to_test_with(instance: ContainerInstance, engine: ModelEngine) -> None:
