@@ -5,7 +5,7 @@ import datetime
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -79,37 +79,51 @@ def graphql(
 def segments(address: str, service: str) -> set[str]:
     """Return the ids of the segments of a service that are in this OAP's storage."""
     found: set[str] = set()
-    for page in range(1, MAX_PAGES + 1):
-        condition = {
-            "serviceId": _service_id(service),
-            "queryDuration": _last_hour("SECOND", "%Y-%m-%d %H%M%S"),
-            "traceState": "ALL",
-            "queryOrder": "BY_START_TIME",
-            "paging": {"pageNum": page, "pageSize": PAGE},
-        }
-        traces = graphql(address, _TRACES, {"condition": condition})["queryBasicTraces"]["traces"]
-        found.update(trace["segmentId"] for trace in traces)
-        if len(traces) < PAGE:
-            return found
-    raise LabError(f"OAP {address} lists over {MAX_PAGES * PAGE} segments of {service}")
+    for duration in _last_hour("SECOND", "%Y-%m-%d %H%M%S"):
+        for page in range(1, MAX_PAGES + 1):
+            condition = {
+                "serviceId": _service_id(service),
+                "queryDuration": duration,
+                "traceState": "ALL",
+                "queryOrder": "BY_START_TIME",
+                "paging": {"pageNum": page, "pageSize": PAGE},
+            }
+            traces = graphql(address, _TRACES, {"condition": condition})["queryBasicTraces"]
+            listed = traces["traces"]
+            found.update(trace["segmentId"] for trace in listed)
+            if len(listed) < PAGE:
+                break
+        else:
+            raise LabError(f"OAP {address} lists over {MAX_PAGES * PAGE} segments of {service}")
+    return found
 
 
 def instances(address: str, service: str) -> set[str]:
     """Return the instances of a service that have registered at this OAP."""
-    variables = {
-        "duration": _last_hour("MINUTE", "%Y-%m-%d %H%M"),
-        "service": _service_id(service),
-    }
-    rows = graphql(address, _INSTANCES, variables)["listInstances"]
-    return {row["name"] for row in rows}
+    names = set()
+    for duration in _last_hour("MINUTE", "%Y-%m-%d %H%M"):
+        variables = {"duration": duration, "service": _service_id(service)}
+        names.update(
+            row["name"] for row in graphql(address, _INSTANCES, variables)["listInstances"]
+        )
+    return names
 
 
 def _service_id(service: str) -> str:
     return base64.b64encode(service.encode()).decode() + ".1"
 
 
-def _last_hour(step: str, form: str) -> dict[str, str]:
+def _last_hour(step: str, form: str) -> Iterator[dict[str, str]]:
+    """Yield the last hour, in two parts around midnight.
+
+    An OAP that was started since keeps nothing of the day before, and answers nothing where both
+    are asked for at once.
+    """
     now = datetime.datetime.now(datetime.UTC)  # the hosts' clocks are on UTC
-    start = now - datetime.timedelta(hours=1)
-    end = now + datetime.timedelta(minutes=1)
-    return {"start": start.strftime(form), "end": end.strftime(form), "step": step}
+    start, end = now - datetime.timedelta(hours=1), now + datetime.timedelta(minutes=1)
+    while start.date() < end.date():
+        midnight = (start + datetime.timedelta(days=1)).replace(hour=0, minute=0, second=0)
+        last = midnight - datetime.timedelta(seconds=1)
+        yield {"start": start.strftime(form), "end": last.strftime(form), "step": step}
+        start = midnight
+    yield {"start": start.strftime(form), "end": end.strftime(form), "step": step}
