@@ -79,7 +79,7 @@ def graphql(
 def segments(address: str, service: str) -> set[str]:
     """Return the ids of the segments of a service that are in this OAP's storage."""
     found: set[str] = set()
-    for duration in _last_hour("SECOND", "%Y-%m-%d %H%M%S"):
+    for duration in last_hour(_now(), "SECOND", "%Y-%m-%d %H%M%S"):
         for page in range(1, MAX_PAGES + 1):
             condition = {
                 "serviceId": _service_id(service),
@@ -100,8 +100,8 @@ def segments(address: str, service: str) -> set[str]:
 
 def instances(address: str, service: str) -> set[str]:
     """Return the instances of a service that have registered at this OAP."""
-    names = set()
-    for duration in _last_hour("MINUTE", "%Y-%m-%d %H%M"):
+    names: set[str] = set()
+    for duration in last_hour(_now(), "MINUTE", "%Y-%m-%d %H%M"):
         variables = {"duration": duration, "service": _service_id(service)}
         names.update(
             row["name"] for row in graphql(address, _INSTANCES, variables)["listInstances"]
@@ -113,13 +113,16 @@ def _service_id(service: str) -> str:
     return base64.b64encode(service.encode()).decode() + ".1"
 
 
-def _last_hour(step: str, form: str) -> Iterator[dict[str, str]]:
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)  # the hosts' clocks are on UTC
+
+
+def last_hour(now: datetime.datetime, step: str, form: str) -> Iterator[dict[str, str]]:
     """Yield the last hour, in two parts around midnight.
 
     An OAP that was started since keeps nothing of the day before, and answers nothing where both
     are asked for at once.
     """
-    now = datetime.datetime.now(datetime.UTC)  # the hosts' clocks are on UTC
     start, end = now - datetime.timedelta(hours=1), now + datetime.timedelta(minutes=1)
     while start.date() < end.date():
         midnight = (start + datetime.timedelta(days=1)).replace(hour=0, minute=0, second=0)
