@@ -27,7 +27,7 @@ demo-down: machine ## Remove the hosts of `make demo`
 ##@ Test everything
 # What is soon known first, then the longest, so that both cores have work to the end. The outages are
 # measured against the clock of what they do, so nothing else runs beside them.
-test: machine-for-tests ## Gates, molecule, tests on hosts; `make faults`, `packages` and `matrix` have the rest
+test: machine-for-tests ## Gates, molecule, tests on hosts; `make faults`, `packages`, `matrix` and `controllers` have the rest
 	@$(TOGETHER) images sanity lint types unit versions specs install-test \
 	  faults-short capabilities upgrade-short changes-short distributions balancing mainline molecule
 	@$(MAKE) resilience
@@ -111,6 +111,9 @@ upgrade: machine-for-tests ## nginx replaced by another one under load, by one t
 upgrade-short: machine-for-tests ## The same without moves that were killed, and those with published ports
 	@$(PART) 'upgrade, short' pytest tests/upgrade -k 'not (test_move and (killed or published))'
 
+controllers: machine-for-tests ## Every ansible-core from 2.16 on: deployment, check, refusal, move, removal
+	@$(PART) controllers pytest tests/controllers
+
 packages: machine-for-tests ## nginx from a repository of nginx.org's shape: key, version, hold, and back
 	@$(PART) packages pytest tests/packages
 
@@ -130,9 +133,13 @@ build: $(READY) ## The collection as a tarball in .build/
 changelog: $(READY) ## CHANGELOG.rst from changelogs/fragments
 	@antsibull-changelog release --refresh --update-existing
 
-lock: $(READY) ## requirements.lock anew from requirements.in
-	@uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links requirements.in -o requirements.lock
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links
+lock: $(READY) ## requirements.lock anew from requirements.in, and those of tests/controllers
+	@$(LOCK) --python-version 3.12 requirements.in -o requirements.lock
+	@for wanted in tests/controllers/*.in; do \
+	  $(LOCK) --python-version "$$(sed 's/.*# python //' "$$wanted")" "$$wanted" -o "$${wanted%.in}.lock"; \
+	done
 
 images: machine-for-tests ## Build the images of all test hosts
 	@$(PART) images python -m tests.gates.images
@@ -161,4 +168,4 @@ $(READY): requirements.lock
 .PHONY: demo demo-down test gates lint lint-ansible lint-yaml lint-python lint-format \
   lint-changelog types sanity unit specs versions install-test molecule distributions matrix mainline \
   faults faults-every faults-short faults-page changes changes-short capabilities packages upgrade upgrade-short \
-  balancing resilience bench build changelog lock images machine machine-for-tests clean help
+  balancing controllers resilience bench build changelog lock images machine machine-for-tests clean help

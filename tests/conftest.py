@@ -5,6 +5,7 @@ import pytest
 pytest.register_assert_rewrite(
     "tests.capabilities",
     "tests.changes",
+    "tests.controllers",
     "tests.faults",
     "tests.hosts",
     "tests.matrix",
