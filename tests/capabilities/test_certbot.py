@@ -9,9 +9,9 @@ from tests.capabilities.acme import Acme
 from tests.capabilities.conftest import Proxies
 from tests.capabilities.deployment import Deployment
 from tests.capabilities.handshakes import handshake
-from tests.capabilities.streams import held
 from tests.capabilities.test_tls import fingerprint
 from tests.faults.machine import Machine
+from tests.hosts.streams import held
 
 PORT = 13920
 NAME = "renewed.example"

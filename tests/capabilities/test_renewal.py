@@ -15,11 +15,11 @@ import pytest
 from tests.capabilities.conftest import Proxies
 from tests.capabilities.deployment import VERIFY, Deployment
 from tests.capabilities.handshakes import handshake
-from tests.capabilities.streams import held
 from tests.capabilities.test_tls import fingerprint, shown_by
 from tests.hosts import lab, oap, pki
 from tests.hosts.clients import Tls
 from tests.hosts.pki import Authority, Identity, Validity
+from tests.hosts.streams import held
 
 PORT = 13900
 MUTUAL_PORT = 13910

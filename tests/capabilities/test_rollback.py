@@ -8,10 +8,10 @@ import pytest
 
 from tests.capabilities.conftest import Proxies
 from tests.capabilities.deployment import VERIFY, Deployment
-from tests.capabilities.streams import held
-from tests.faults.load import Load
 from tests.faults.playbook import Run, Variables
 from tests.faults.site import none_lost, steady
+from tests.hosts.load import Load
+from tests.hosts.streams import held
 
 PORT = 13950
 HELD_PORT = 13951

@@ -13,8 +13,9 @@ from typing import Self
 
 import grpc
 
-from tests.faults.load import COLLECT, OPTIONS, Load
 from tests.hosts import clients
+from tests.hosts.load import OPTIONS, Load
+from tests.hosts.oap import COLLECT
 from tests.hosts.paths import ROOT
 
 BEAT_SECONDS = 0.2

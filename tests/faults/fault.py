@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.faults.files import differences
-from tests.faults.load import Load
 from tests.faults.plain import Plain, Trial
 from tests.faults.playbook import Failure, Hosts, Run, Variables
 from tests.faults.site import (
@@ -21,6 +20,7 @@ from tests.faults.site import (
     steady,
 )
 from tests.faults.table import Story
+from tests.hosts.load import Load
 
 # A broken generation serves until its proof has failed. Found by its answers, that is sooner
 # than by the end of the proof's time.

@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.faults.load import Load
 from tests.faults.machine import Machine
 from tests.faults.on_host import ask
 from tests.faults.playbook import Failure, Hosts, Run, Variables, inventory, play
 from tests.faults.secrets import TLS_LISTENER, planted
 from tests.hosts import inside, lab
+from tests.hosts.load import Load
 from tests.hosts.spec import Host, Lab
 
 # nginx 1.22 once more, as a container.

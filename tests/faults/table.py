@@ -10,8 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.faults.load import Load
 from tests.faults.plain import Plain
+from tests.hosts.load import Load
 from tests.hosts.paths import ROOT
 
 KEPT = ROOT / ".build" / "faults.json"

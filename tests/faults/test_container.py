@@ -8,7 +8,6 @@ import grpc
 import pytest
 
 from tests.faults.around import CHANGE, Disturbance, heals
-from tests.faults.load import CALL_SECONDS, OPTIONS
 from tests.faults.playbook import Variables
 from tests.faults.site import (
     CONFIGURE,
@@ -27,6 +26,7 @@ from tests.faults.site import (
 )
 from tests.faults.table import Story
 from tests.hosts import images, lab
+from tests.hosts.load import CALL_SECONDS, OPTIONS
 
 pytestmark = pytest.mark.nginx(CONTAINER)
 NEXT = f"{UNIT}-next"

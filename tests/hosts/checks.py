@@ -1,7 +1,8 @@
 """What molecule's verify asks from outside: ``python -m tests.hosts.checks NAME``.
 
-Agents' data through every proxy of a laboratory, then all OAPs killed, then back again; every
-line says what was found, and a line that begins with FAILED fails the run.
+Agents' data through every proxy of a laboratory, its configuration changed while it is used, then
+all OAPs killed, then back again. Every line says what was found, and a line that begins with
+FAILED fails the run.
 """
 
 import re
@@ -9,13 +10,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.hosts import clients, lab, traffic
+from tests.hosts import clients, lab, reload, traffic
 from tests.hosts.agents import prepare_java
-from tests.hosts.oap import GRPC_PORT, HEALTH
+from tests.hosts.oap import COLLECT, GRPC_PORT, HEALTH
 from tests.hosts.progress import LabError, say
 from tests.hosts.spec import Host, Lab, lab_named
 
-COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
 CALL_SECONDS = 10
 # By the design, calls are whole again within a second of the OAPs' return.
 RECOVERY_SECONDS = 1.0
@@ -144,6 +144,8 @@ def main(arguments: list[str]) -> int:
         for proxy in one.of_kind("debian"):
             served(checks, proxy)
             confined(checks, proxy)
+            reload.warned(checks.check, proxy)
+        reload.changed(checks.check, one, f"extensions/molecule/{name}/inventory")
         outage(checks, one)
     except LabError as error:
         print(f"FAILED  {error}", flush=True)

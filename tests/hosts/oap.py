@@ -17,6 +17,7 @@ from tests.hosts.progress import LabError
 GRPC_PORT = 11800
 HTTP_PORT = 12800
 HEALTH = "/grpc.health.v1.Health/Check"
+COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
 SERVING = b"\x08\x01"
 PAGE = 500
 MAX_PAGES = 200

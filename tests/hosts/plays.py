@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -25,14 +26,15 @@ class Play:
     changed: dict[str, int]
 
 
-def play(inventory: str, playbook: str) -> Play:
+def play(inventory: str, playbook: str, *arguments: str) -> Play:
     """Run a playbook of this checkout."""
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", inventory, playbook]
-    print(f"\n$ ansible-playbook -i {inventory} {playbook}", flush=True)
+    command = ["ansible-playbook", "-i", inventory, playbook, *arguments]
+    print(f"\n$ {shlex.join(command)}", flush=True)
     begin = time.monotonic()
     changed: dict[str, int] = {}
     with subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        [str(Path(sys.executable).parent / command[0]), *command[1:]],
+        cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         watch = threading.Timer(SECONDS, process.kill)

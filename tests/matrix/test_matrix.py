@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from tests.capabilities.streams import held
-from tests.faults.load import COLLECT, Load
 from tests.faults.site import none_lost, steady
 from tests.hosts import certificates, clients
 from tests.hosts.clients import Tls
-from tests.hosts.oap import HEALTH
+from tests.hosts.load import Load
+from tests.hosts.oap import COLLECT, HEALTH
+from tests.hosts.streams import held
 from tests.matrix.column import BOTH, EVERYTHING, SHORTEST, VERIFY, Column
 from tests.matrix.conftest import LAB
 from tests.resilience import fallback

@@ -7,9 +7,9 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from tests.faults.load import Load
 from tests.faults.playbook import Hosts, Variables
 from tests.faults.site import none_lost, steady
+from tests.hosts.load import Load
 from tests.hosts.oap import HEALTH
 from tests.matrix.column import Column
 

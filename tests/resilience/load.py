@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import grpc
 
-COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
+from tests.hosts.oap import COLLECT
+
 KEEP_ALIVE = "/skywalking.v3.ManagementService/keepAlive"
 CALL_SECONDS = 10.0
 CHANNELS = 10

@@ -6,9 +6,9 @@ import pytest
 
 from tests.capabilities.deployment import SITE, VERIFY
 from tests.changes.load import Clients
-from tests.faults.load import Load
 from tests.faults.playbook import Run, Variables
 from tests.hosts import images, lab
+from tests.hosts.load import Load
 from tests.upgrade.proxy import MODULE, Proxy, Tell
 
 MOVE = "playbooks/move.yml"

@@ -9,7 +9,7 @@ from typing import Self
 
 import grpc
 
-from tests.hosts.oap import HEALTH
+from tests.hosts.oap import COLLECT, HEALTH
 
 CALLERS = 4
 CALLS_PER_SECOND = 50
@@ -19,7 +19,6 @@ CALL_SECONDS = 5.0
 READS_ON = (1, 19, 1)
 UNREAD = re.compile(r"Broken pipe|Connection reset by peer")
 UNREAD_SHARE = 0.01
-COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     # Each caller has connections of its own, and comes back at once after a loss.

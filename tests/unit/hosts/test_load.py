@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults.load import CALLERS, Load, Lost
 from tests.faults.site import none_lost
+from tests.hosts.load import CALLERS, Load, Lost
 
 CUT = Lost(0.0, "m", "UNAVAILABLE", "Stream removed (sendmsg: Broken pipe (32))")
 ANSWERED = Lost(0.0, "m", "UNAVAILABLE", "no OAP could take the call")

@@ -11,9 +11,8 @@ import grpc
 
 from tests.hosts.clients import Tls
 from tests.hosts.clients.grpcio import channel
-from tests.hosts.oap import HEALTH
+from tests.hosts.oap import COLLECT, HEALTH
 
-COLLECT = "/skywalking.v3.TraceSegmentReportService/collect"
 SECONDS = 50.0
 
 
