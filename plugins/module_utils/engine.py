@@ -158,20 +158,20 @@ class Engine:
         return status, text.decode(errors="replace").strip()
 
 
-def bare(image: str, command: list[str], **host: Any) -> dict[str, Any]:
+def bare(image: str, command: list[str], owner: str) -> dict[str, Any]:
     """Describe a container that may do nothing but run a command of an image.
 
-    :param host: settings of the engine's HostConfig beside.
+    :param owner: the proxy for which, so that its next run removes what a killed one has left.
     """
     return {
         "Image": image,
         "Entrypoint": command[:1],
         "Cmd": command[1:],
+        "Labels": {OWNER: owner},
         "HostConfig": {
             "NetworkMode": "none",
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "ReadonlyRootfs": True,
-            **host,
         },
     }

@@ -48,7 +48,7 @@ def inspect(engine: Engine, container: str | None, image: str | None) -> dict[st
         told["limits_memory"] = bool(info.get("MemoryLimit", True))
         told["gateways"] = _gateways(engine)
         found = _containers(engine, container)
-        seen = _image(engine, image) if image else None
+        seen = _image(engine, image, container) if image else None
     except EngineError as error:
         return {"engine": {**told, "error": str(error)}, "containers": [], "image": None}
     return {"engine": told, "containers": found, "image": seen}
@@ -84,14 +84,14 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _image(engine: Engine, reference: str) -> dict[str, Any] | None:
+def _image(engine: Engine, reference: str, owner: str) -> dict[str, Any] | None:
     found = engine.image(reference)
     if found is None:
         return None
     try:
-        _status, told = engine.once(bare(found["Id"], _ASKED))
+        _status, told = engine.once(bare(found["Id"], _ASKED, owner))
     except EngineError:
-        told = _without_shell(engine, found["Id"])
+        told = _without_shell(engine, found["Id"], owner)
     build, _blank, curl = told.partition("\n\n")
     return {
         "id": found["Id"],
@@ -101,8 +101,8 @@ def _image(engine: Engine, reference: str) -> dict[str, Any] | None:
     }
 
 
-def _without_shell(engine: Engine, image: str) -> str:
+def _without_shell(engine: Engine, image: str, owner: str) -> str:
     try:
-        return engine.once(bare(image, ["nginx", "-V"]))[1]
+        return engine.once(bare(image, ["nginx", "-V"], owner))[1]
     except EngineError as error:
         return str(error)

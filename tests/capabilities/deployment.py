@@ -74,14 +74,19 @@ class Deployment:
         """Run a playbook with these variables of the proxy."""
         return play(self.inventory(settings), playbook, *arguments)
 
-    def deploy(self, settings: Variables | None = None) -> Run:
-        """Bring these variables live, proven; fail the test where that does not come about.
-
-        What only installs is done once.
-        """
-        run = self.play(settings or {}, playbook=CONFIGURE if self._installed else SITE)
+    def install(self, settings: Variables | None = None) -> Run:
+        """Bring these variables live by site.yml; fail the test where that does not come about."""
+        run = self.play(settings or {})
         run.changed()
         self._installed = True
+        return run
+
+    def deploy(self, settings: Variables | None = None) -> Run:
+        """Do the same, where what only installs is done once."""
+        if not self._installed:
+            return self.install(settings)
+        run = self.play(settings or {}, playbook=CONFIGURE)
+        run.changed()
         return run
 
     def refused(self, settings: Variables) -> str:

@@ -32,7 +32,7 @@ def serves(site: Site, user: str) -> None:
 
 def settles(site: Site, settings: Variables) -> None:
     """Bring settings live; then a second run changes nothing, and verify finds nothing to say."""
-    site.proxy.deploy(settings)
+    site.proxy.install(settings)
     assert site.proxy.play(settings).changed() == 0
     assert site.proxy.play(settings, playbook=VERIFY).changed() == 0
 
@@ -101,7 +101,7 @@ def test_version_and_hold(bookworm: Site) -> None:
 def test_hold_of_somebody(bookworm: Site) -> None:
     """What somebody else holds is not changed, and not let go of."""
     old, new = bookworm.repository.versions
-    bookworm.proxy.deploy(bookworm.settings(version=old))
+    bookworm.proxy.install(bookworm.settings(version=old))
     bookworm.machine.run("apt-mark", "hold", "nginx")
     try:
         settles(bookworm, bookworm.settings(version=old))
@@ -117,7 +117,7 @@ def test_hold_of_somebody(bookworm: Site) -> None:
 
 def test_run_that_was_killed_on_the_way(bookworm: Site) -> None:
     """A repository that is described, and nginx not yet from there: the next run goes on."""
-    bookworm.proxy.deploy({})
+    bookworm.proxy.install({})
     settings = bookworm.settings()
     for path, text in (
         (KEYRING, bookworm.repository.key("right")),
@@ -136,7 +136,7 @@ def test_run_that_was_killed_on_the_way(bookworm: Site) -> None:
 def test_verify_tells_of_what_was_changed(bookworm: Site) -> None:
     """A key that others may write, and a hold that was taken off, are told."""
     settings = bookworm.settings(hold=True)
-    bookworm.proxy.deploy(settings)
+    bookworm.proxy.install(settings)
     bookworm.machine.run("chmod", "0666", KEYRING)
     bookworm.machine.run("apt-mark", "unhold", "nginx")
     message = bookworm.proxy.play(settings, playbook=VERIFY).failure().message
@@ -148,7 +148,7 @@ def test_verify_tells_of_what_was_changed(bookworm: Site) -> None:
 
 def test_package_that_cannot_be_installed(bookworm: Site) -> None:
     """What apt fails at after all leaves no repository behind on a host that had none."""
-    bookworm.proxy.deploy({})
+    bookworm.proxy.install({})
     before = bookworm.machine.listing("/etc/apt", "/var/lib/misc", "/var/lib/dpkg/info")
     settings = bookworm.settings()
     bookworm.repository.lose_packages()
@@ -166,13 +166,13 @@ def test_package_that_cannot_be_installed(bookworm: Site) -> None:
 def test_uninstall(bookworm: Site) -> None:
     """Nothing of it is left but the package; while another proxy is there, all of it stays."""
     settings = bookworm.settings(hold=True)
-    bookworm.proxy.deploy(settings)
+    bookworm.proxy.install(settings)
     bookworm.machine.run("mkdir", "--parents", "/etc/nginx/other/generations")
     bookworm.proxy.play(settings, playbook=UNINSTALL).changed()
     assert bookworm.machine.status("test", "-e", SOURCES) == 0
     assert bookworm.held()
 
-    bookworm.proxy.deploy(settings)
+    bookworm.proxy.install(settings)
     bookworm.machine.run("rm", "--recursive", "/etc/nginx/other")
     bookworm.proxy.play(settings, playbook=UNINSTALL).changed()
     for path in (KEYRING, PRIORITY, SOURCES, MARK, HELD):

@@ -189,7 +189,7 @@ def test_version_that_the_distribution_has_not(bookworm: Site) -> None:
 
 def test_plan(bookworm: Site) -> None:
     """A run in check mode shows what would be installed and written, and changes nothing."""
-    bookworm.proxy.deploy({})
+    bookworm.proxy.install({})
     settings = bookworm.settings()
     before = bookworm.machine.listing(*PLACES)
     run = bookworm.proxy.play(settings, "--check", "--diff")

@@ -56,6 +56,7 @@ def test_engine_containers_and_image() -> None:
     (ran,) = engine.ran
     assert ran["Entrypoint"] == ["sh"]
     assert ran["HostConfig"]["NetworkMode"] == "none"
+    assert ran["Labels"] == {OWNER: "oap-proxy"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,7 @@ def test_an_image_without_a_shell() -> None:
     seen = told(engine)["image"]
     assert (seen["build"], seen["asks_http2"]) == ("nginx version: nginx/1.30.0", False)
     assert engine.ran[-1]["Entrypoint"] == ["nginx"]
+    assert engine.ran[-1]["Labels"] == {OWNER: "oap-proxy"}
     engine.lacks = "sh nginx"
     assert told(engine)["image"]["build"] == "no nginx in there"
 
