@@ -88,16 +88,24 @@ class Admission:
             # It may have come to run since it was asked.
             state.running = self._instance.running()
         if state.live and not state.running:
-            raise untouched(
-                "not_started",
-                "the instance does not run, yet another nginx answers with a generation of ours: "
-                "it was started by hand, and nobody looks after it. 'ss -ltnp' on the host names "
-                "it: end it, then run again.",
-                state.live,
-            )
+            raise untouched("not_started", self._who_answers(state.live), state.live)
         stopped = self._instance.stopped() if state.running else None
         if stopped:
             raise untouched("not_live", stopped, state.live)
+
+    def _who_answers(self, live: str) -> str:
+        """Say what else than the instance, which does not run, has a generation live."""
+        if self._survey.expectation(live):
+            return (
+                "the instance does not run, yet another nginx answers with a generation of ours: "
+                "it was started by hand, and nobody looks after it. 'ss -ltnp' on the host names "
+                "it: end it, then run again."
+            )
+        return (
+            f"another proxy of this host has one of the ports, and answers with generation {live}, "
+            "which is none of this proxy's. 'ss -ltnp' on the host names it: give one of the two "
+            "another port in grpc_proxy_listen, then run again."
+        )
 
     def rehearse(self, place: Path, state: State, expectation: Expectation) -> Rehearsal:
         """Prove it apart from what serves; refuse what answers wrongly there already."""

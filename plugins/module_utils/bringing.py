@@ -38,7 +38,8 @@ def bring(options: Mapping[str, Any], run: Run, check: bool) -> Outcome:
     """
     transaction = Transaction(
         Tree(options["root"] or f"/etc/nginx/{options['instance']['name']}"),
-        from_options(options["instance"], run),
+        # What site.yml has created and was refused to start is for site.yml alone.
+        from_options(options["instance"], run, created=False),
         Prover(),
         Settings(options["allow_restart"], options["keep"], options["proof_timeout"]),
     )

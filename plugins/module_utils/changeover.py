@@ -64,8 +64,8 @@ class Changeover:
         serving = self._survey.expectation(state.live)
         ours = [listener.name for listener in serving.listeners] if serving else []
         # Where a run was killed while both served, either of the two has told what is live.
-        known = [one for one in (state.live, state.before) if one and one != state.wanted]
-        beside = known[0] if way == "upgraded" and known else None
+        known = {one for one in (state.live, state.before) if one and one != state.wanted}
+        beside = known if way == "upgraded" else ()
         attempt = self._follower.follow(
             way, state.wanted, expectation, mark, accepting, ours, beside
         )
@@ -150,8 +150,9 @@ class Changeover:
         if not state.running:
             self._instance.stop()
             return True
-        action = attempt.action if attempt.action == "restarted" else "reloaded"
-        action = action if self._instance.running() else "started"
+        action = "reloaded" if self._instance.running() else "started"
+        # The one that has not come up is ended first, where it was another one.
+        action = "restarted" if attempt.action == "restarted" else action
         expectation = self._survey.expectation(before)
         # Workers from before the swap are those of this generation, where the swap had no effect.
         own = attempt.accepting if state.live == before else set()

@@ -60,7 +60,7 @@ class ContainerInstance:
         self.error_log = ErrorLog(Path(error_log))
         self.wanted = wanted
         self._engine = engine
-        self._succession = Succession(engine, name)
+        self._succession = Succession(engine, name, wanted.created)
         self._own_ids: dict[int, int] = {}
         # The name of the one that serves, or is about to.
         self._serving = name
@@ -68,7 +68,13 @@ class ContainerInstance:
     # What there is
 
     def _container(self, name: str = "") -> Any:
-        return self._engine.container(name or self._serving)
+        return self._succession.own(name or self._serving)
+
+    def _demanded(self) -> Any:
+        found = self._container()
+        if found is None:
+            raise EngineError(f"there is no container {self._serving}; 'site.yml' makes it")
+        return found
 
     def _state(self, name: str = "") -> dict[str, Any]:
         """Return what the engine tells of a container's process; nothing where it cannot."""
@@ -129,9 +135,7 @@ class ContainerInstance:
 
         def work() -> None:
             self._succession.put_in_place()
-            found = self._container()
-            if found is None:
-                raise EngineError(f"there is no container {self.name}; 'site.yml' makes it")
+            found = self._demanded()
             if found.attrs["State"].get("Restarting"):
                 found.stop(timeout=0)
             found.start()
@@ -168,24 +172,21 @@ class ContainerInstance:
                     found.wait(timeout=_STOP_S)
                 found.stop(timeout=0)
             self._succession.put_in_place()
-            found = self._container()
+            found = self._demanded()
             found.update(restart_policy={"Name": "always"})
             found.start()
 
         return self._do(work)
 
     def _signal(self, signal: str) -> None:
-        found = self._container()
-        if found is None:
-            raise EngineError(f"there is no container {self._serving}")
-        found.kill(signal)
+        self._demanded().kill(signal)
 
     # Another container in the place of this one
 
     def outdated(self) -> str | None:
         """See :class:`instance.Instance`."""
         with suppress(EngineError):
-            if self._container(self.name) and self._container(self._succession.next):
+            if self._container(self.name) and self._succession.following():
                 return (
                     f"the container {self.name} is another than the one that is wanted: "
                     f"{self._succession.next} is there to take its place."
@@ -213,7 +214,7 @@ class ContainerInstance:
         self._serving = self._succession.next
         if self.running():
             return self.reload()
-        return self._do(lambda: self._container().start())
+        return self._do(lambda: self._demanded().start())
 
     def complete(self) -> None:
         """See :class:`instance.Instance`. What ends is removed by the next run."""

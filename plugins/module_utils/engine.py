@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.processes import process
 
 try:
     import docker
@@ -28,6 +31,8 @@ OWNER = "skywalking.oap_proxy"
 """The label of every container of ours; its value is the name of the proxy."""
 NUMBER = "skywalking.oap_proxy.number"
 """The label that counts the containers that one proxy has had."""
+RUN = "skywalking.oap_proxy.run"
+"""The label of a container that a run has for itself: the process, and when it began."""
 
 _SECONDS = 60
 
@@ -99,6 +104,19 @@ class Engine:
             except NotFound:
                 return None
 
+    def own(self, name: str, owner: str) -> Any:
+        """Return the container of a name as it is now, or None.
+
+        :raises EngineError: when the engine does not answer, and when it is somebody else's.
+        """
+        found = self.container(name)
+        if found is not None and found.labels.get(OWNER) != owner:
+            raise EngineError(
+                f"the container {name} is not of the proxy {owner}, which needs that name: rename "
+                "it, or take another grpc_proxy_name"
+            )
+        return found
+
     def owned(self, owner: str) -> list[Any]:
         """Return all containers that bear a proxy's label, running or not.
 
@@ -158,16 +176,28 @@ class Engine:
         return status, text.decode(errors="replace").strip()
 
 
+def labels(owner: str) -> dict[str, str]:
+    """Return the labels of a container that ends with this run, or after it was killed."""
+    pid = os.getpid()
+    return {OWNER: owner, RUN: f"{pid}.{process(pid).started}"}
+
+
+def is_over(labelled: Mapping[str, str]) -> bool:
+    """Tell from its labels whether the run has ended that a container was there for."""
+    pid, _point, started = labelled.get(RUN, "0.0").partition(".")
+    return process(int(pid)).started != int(started) or started == "0"
+
+
 def bare(image: str, command: list[str], owner: str) -> dict[str, Any]:
     """Describe a container that may do nothing but run a command of an image.
 
-    :param owner: the proxy for which, so that its next run removes what a killed one has left.
+    :param owner: the proxy for which.
     """
     return {
         "Image": image,
         "Entrypoint": command[:1],
         "Cmd": command[1:],
-        "Labels": {OWNER: owner},
+        "Labels": labels(owner),
         "HostConfig": {
             "NetworkMode": "none",
             "CapDrop": ["ALL"],

@@ -53,7 +53,7 @@ class Follower:
         mark: Mark,
         accepting: set[int],
         ours: Collection[str] = (),
-        beside: str | None = None,
+        beside: Collection[str] = (),
     ) -> Attempt:
         """Give one command and wait.
 
@@ -62,7 +62,7 @@ class Follower:
         :param mark: where the log ended before.
         :param accepting: worker processes of before, which must stop accepting.
         :param ours: names of the listeners that told a generation before.
-        :param beside: id of what goes on serving until the other one has been proven.
+        :param beside: ids of what goes on serving until the other one has been proven.
         """
         commands = {
             "started": self._instance.start,
@@ -81,7 +81,7 @@ class Follower:
         expectation: Expectation,
         mark: Mark,
         ours: Collection[str] = (),
-        beside: str | None = None,
+        beside: Collection[str] = (),
     ) -> Attempt:
         """Wait for what a command was given for; the parameters are those of :meth:`follow`."""
         accepting = attempt.accepting
@@ -89,13 +89,16 @@ class Follower:
         look = self._clock() + _LOOK_AT_LOG_S
         pause = 0.005
         over = not attempt.done
-        worked = bool(accepting)
+        # Those of before are of another instance, or gone, where it was not a reload.
+        worked = attempt.action == "reloaded" and bool(accepting)
         while True:
             late = self._clock() >= deadline
             ask = self._prover.prove if late else self._prover.poll
             attempt.rows = ask(generation, expectation, beside)
             workers = self._instance.workers()
             attempt.lingering = not attempt.faults and bool(workers & accepting)
+            # What answers beside it may be the same generation.
+            attempt.absent = attempt.action == "upgraded" and not workers
             wrong = any(
                 row.wrong_answer or (row.hidden and row.listener in ours) for row in attempt.faults
             )

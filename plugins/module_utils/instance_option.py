@@ -37,21 +37,24 @@ OPTIONS: dict[str, Any] = {
 """The module option ``instance``, documented in plugins/doc_fragments/nginx_instance.py."""
 
 
-def from_options(options: dict[str, Any], run: Run) -> Instance:
-    """Return the instance that the module option ``instance`` describes."""
+def from_options(options: dict[str, Any], run: Run, created: bool = True) -> Instance:
+    """Return the instance that the module option ``instance`` describes.
+
+    :param created: see :class:`throw_away.Wanted`.
+    """
     kind, before = options.get("kind") or "systemd", options.get("moves_from")
-    wanted = _of_kind(kind, options, run)
+    wanted = _of_kind(kind, options, run, created)
     if before in (None, kind):
         return wanted
-    return Move(_of_kind(before or "", options, run), wanted, options["name"] or "")
+    return Move(_of_kind(before or "", options, run, created), wanted, options["name"] or "")
 
 
-def _of_kind(kind: str, options: dict[str, Any], run: Run) -> Instance:
+def _of_kind(kind: str, options: dict[str, Any], run: Run, created: bool) -> Instance:
     name, binary = options["name"] or "", options["binary"] or ""
     error_log = options["error_log"] or f"/var/log/{name}/error.log"
     if kind == "docker":
         image, network = options.get("image") or "", options.get("network") or ""
-        wanted = Wanted(image, network, tuple(options.get("volumes") or ()))
+        wanted = Wanted(image, network, tuple(options.get("volumes") or ()), created)
         return ContainerInstance(name, binary, error_log, wanted, Engine())
     runtime = options.get("runtime") or f"/run/{name}"
     return SystemdInstance(name, binary, error_log, runtime, run)
@@ -64,7 +67,7 @@ def missing(options: dict[str, Any]) -> list[str]:
         try:
             engine = Engine()
             # A run that was killed may have left the one that was to take its place alone.
-            found = engine.container(name) or engine.container(name + NEXT)
+            found = engine.own(name, name) or engine.own(name + NEXT, name)
         except EngineError as error:
             return [str(error)]
         return [] if found else [f"the container {name}"]

@@ -15,6 +15,8 @@ class Process:
 
     state: str = ""
     parent: int = 0
+    started: int = 0
+    """In ticks since the boot."""
 
 
 def process(pid: int) -> Process:
@@ -24,8 +26,8 @@ def process(pid: int) -> Process:
     except OSError:
         return Process()
     # The name in parentheses may hold anything: the fields after it are counted.
-    state, parent = status.rpartition(")")[2].split()[:2]
-    return Process(state, int(parent))
+    fields = status.rpartition(")")[2].split()
+    return Process(fields[0], int(fields[1]), int(fields[19]))
 
 
 def title(pid: int) -> str:

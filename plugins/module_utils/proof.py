@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable
@@ -167,11 +167,11 @@ class Prover:
         return ids.pop() if len(ids) == 1 else None
 
     def prove(
-        self, generation: str, expectation: Expectation, beside: str | None = None
+        self, generation: str, expectation: Expectation, beside: Collection[str] = ()
     ) -> list[Row]:
         """Return one row a listener; see :func:`proof_holds`.
 
-        :param beside: id of what serves beside it until it has been proven, on the same ports.
+        :param beside: ids of what serves beside it until it has been proven, on the same ports.
         """
         return [
             self._row(listener, generation, expectation, self._timeout, beside)
@@ -179,7 +179,7 @@ class Prover:
         ]
 
     def poll(
-        self, generation: str, expectation: Expectation, beside: str | None = None
+        self, generation: str, expectation: Expectation, beside: Collection[str] = ()
     ) -> list[Row]:
         """Return the rows up to the first with a fault, asked so briefly that it can be repeated.
 
@@ -199,12 +199,12 @@ class Prover:
         generation: str | None,
         expectation: Expectation | None,
         timeout: float,
-        beside: str | None = None,
+        beside: Collection[str] = (),
     ) -> Row:
         """Return what a listener answers; of two that share its port, what the new one does."""
         row = self._answers(listener, generation, expectation, timeout)
         for _again in range(_REDIALS if beside else 0):
-            if row.generation != beside:
+            if row.generation not in beside:
                 break
             row = self._answers(listener, generation, expectation, timeout)
         try:
@@ -246,12 +246,12 @@ class Prover:
         connection: Connection,
         row: Row,
         expected: str | None,
-        beside: str | None = None,
+        beside: Collection[str] = (),
     ) -> None:
         reply = connection.call(GENERATION_METHOD)
         row.duration_ms += reply.duration_ms
         told = reply.headers.get(GENERATION_HEADER)
-        if beside and told == beside:
+        if told in beside:
             return
         row.generation = told
         if expected is not None and told != expected:

@@ -171,6 +171,7 @@ class Attempt:
     :ivar lingering: worker processes of before still accept connections.
     :ivar running: the instance runs, or may come to run again.
     :ivar beside: what served before is still there beside what was started.
+    :ivar absent: what was started beside has no worker processes, whoever answers.
     """
 
     action: str = "none"
@@ -181,6 +182,7 @@ class Attempt:
     running: bool = True
     accepting: set[int] = field(default_factory=set)
     beside: bool = False
+    absent: bool = False
 
     @property
     def faults(self) -> list[Row]:
@@ -190,7 +192,7 @@ class Attempt:
     @property
     def proven(self) -> bool:
         """Tell whether the configuration is live, wholly."""
-        return self.done and not self.faults and not self.lingering
+        return self.done and not (self.faults or self.lingering or self.absent)
 
 
 def only_a_restart(log: Iterable[str]) -> bool:

@@ -20,9 +20,9 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils.candidate imp
     text_of,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
-    OWNER,
     Engine,
     EngineError,
+    labels,
     said,
 )
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.namespace import Namespace
@@ -58,11 +58,14 @@ class Wanted:
     :ivar image: its image.
     :ivar network: the engine's name of its network.
     :ivar volumes: what is mounted, as ``docker run --volume`` takes it.
+    :ivar created: one that was created to take the place of the one that serves is to do so. Where
+        not, it was left by a run that was refused, and waits for the next run of that kind.
     """
 
     image: str = ""
     network: str = ""
     volumes: tuple[str, ...] = ()
+    created: bool = True
 
 
 class ThrowAway:
@@ -145,7 +148,9 @@ class ThrowAway:
 
         :raises EngineError: when there is none to take after.
         """
-        like = self._engine.container(self._name + NEXT) or self._engine.container(self._name)
+        like = self._engine.own(self._name + NEXT, self._name)
+        if like is None or (like.status == "created" and not self._wanted.created):
+            like = self._engine.own(self._name, self._name)
         if like is None:
             raise EngineError(f"there is no container {self._name} to test with")
         host = dict(like.attrs["HostConfig"])
@@ -160,7 +165,7 @@ class ThrowAway:
             "Image": self._wanted.image or like.attrs["Image"],
             "Entrypoint": command[:1],
             "Cmd": command[1:],
-            "Labels": {OWNER: self._name},
+            "Labels": labels(self._name),
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": host,
         }

@@ -19,6 +19,8 @@ IMAGE = re.compile(
     r"(@sha256:[0-9a-f]{64})?"
 )
 MEMORY = re.compile(r"0|[1-9][0-9]{0,11}[bkmg]?")
+# Of containers that a proxy has for a while.
+PASSING = re.compile(r"-(next|rehearsal)\Z|-drains-")
 DIRECTORY = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._+@-]+)+")
 ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9.:\[\]/_-]{1,253}")
 
@@ -45,15 +47,28 @@ def read_container(reader: Reader, given: Mapping[str, Any]) -> None:
             DIRECTORY,
             "give an absolute path of letters, digits, '.', '_', '+', '@' and '-'.",
         )
-    command = given["grpc_proxy_reload_command"]
-    if given["grpc_proxy_install"] == "container" and str(command).lower() in ("true", "yes", "1"):
+    _read_registry(reader, given["grpc_proxy_container_registry"])
+    if given["grpc_proxy_install"] == "container":
+        _read_installation(reader, given)
+
+
+def _read_installation(reader: Reader, given: Mapping[str, Any]) -> None:
+    """Refuse what a package could have, and a container cannot."""
+    name, command = str(given["grpc_proxy_name"]), given["grpc_proxy_reload_command"]
+    if PASSING.search(name):
+        reader.complain(
+            "grpc_proxy_name",
+            name,
+            "with grpc_proxy_install container, give one without -drains- that does not end in "
+            "-next or -rehearsal: so are containers named that a proxy has for a while.",
+        )
+    if str(command).lower() in ("true", "yes", "1"):
         reader.complain(
             "grpc_proxy_reload_command",
             command,
             "give false with grpc_proxy_install container, which has no such command: let a "
             "playbook run nginx_reload when a certificate was renewed.",
         )
-    _read_registry(reader, given["grpc_proxy_container_registry"])
 
 
 def _read_registry(reader: Reader, value: Any) -> None:

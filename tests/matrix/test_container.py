@@ -5,7 +5,7 @@ from tests.hosts import images, lab
 from tests.matrix.column import VERIFY, Column
 from tests.resilience import fallback
 
-NAME, PORT = "boxed", 11820
+NAME, PORT = "boxed", 11830
 
 
 def test_container_on_the_engine_of_the_host(column: Column) -> None:

@@ -151,6 +151,13 @@ class ModelEngine:
         self._answer()
         return next((one for one in self.there if one.name == name), None)
 
+    def own(self, name: str, owner: str) -> Container | None:
+        """See Engine."""
+        found = self.container(name)
+        if found and found.labels.get("skywalking.oap_proxy") != owner:
+            raise EngineError(f"the container {name} is not of the proxy {owner}")
+        return found
+
     def owned(self, owner: str) -> list[Container]:
         """See Engine."""
         self._answer()

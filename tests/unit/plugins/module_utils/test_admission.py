@@ -250,3 +250,15 @@ def test_an_nginx_that_is_not_the_units(serving: ModelNginx) -> None:
     assert (state.running, state.live, survey.drift(state, ())[:2]) == (False, OLD_ID, drift)
     serving.by_hand = None
     assert serving.transaction().run(NEW, PLAIN).action == "started"
+
+
+def test_a_port_of_another_proxy(serving: ModelNginx) -> None:
+    """It is told from one of ours that was started by hand: there is no such generation here."""
+    serving.die()
+    serving.started_by_hand()
+    (serving.tree.path(OLD_ID) / PROOF_FILE).unlink()
+    error = failing(serving, NEW)
+    assert error.reason == "not_started"
+    assert error.message.startswith("another proxy of this host has one of the ports, and answers")
+    assert "give one of the two another port in grpc_proxy_listen" in error.message
+    assert error.message.endswith(f"Nothing was changed; generation {OLD_ID} is still live.")

@@ -28,7 +28,7 @@ def nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelNginx:
     """A host where OLD and then NEW came live, and root runs the command."""
     model = ModelNginx(tmp_path / "oap-proxy")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(bringing, "from_options", lambda _options, _run: model)
+    monkeypatch.setattr(bringing, "from_options", lambda *_options, **_of: model)
     monkeypatch.setattr(bringing, "Prover", lambda: Prover(dial=model.dial))
 
     def on_its_clock(

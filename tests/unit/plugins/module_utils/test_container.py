@@ -16,7 +16,12 @@ from ansible_collections.skywalking.oap_proxy.plugins.module_utils import (
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.container import (
     ContainerInstance,
 )
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import NUMBER, OWNER
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
+    NUMBER,
+    OWNER,
+    RUN,
+    labels,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.error_log import Mark
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.rehearsal import Inconclusive
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.throw_away import Wanted
@@ -102,7 +107,7 @@ def test_what_is_refused_is_told(instance: ContainerInstance, engine: ModelEngin
         False,
         "there is no container oap-proxy; 'site.yml' makes it.",
     )
-    assert instance.reload() == (False, "there is no container oap-proxy.")
+    assert instance.reload() == (False, "there is no container oap-proxy; 'site.yml' makes it.")
 
 
 def test_a_test_is_a_container_of_its_own(instance: ContainerInstance, engine: ModelEngine) -> None:
@@ -149,8 +154,8 @@ def test_retired(instance: ContainerInstance, engine: ModelEngine) -> None:
     instance.retire()
     assert engine.done == [
         ("oap-proxy", "update", "no"),
-        ("oap-proxy", "kill", "QUIT"),
         ("oap-proxy", "rename", "oap-proxy-drains-abc"),
+        ("oap-proxy-drains-abc", "kill", "QUIT"),
     ]
     instance.retire()
     assert len(engine.done) == 3
@@ -186,8 +191,8 @@ def test_a_handover_that_is_taken_back(instance: ContainerInstance, engine: Mode
     assert instance.running()
     assert engine.done == [
         ("oap-proxy-next", "update", "no"),
-        ("oap-proxy-next", "kill", "QUIT"),
         ("oap-proxy-next", "rename", "oap-proxy-drains-abc"),
+        ("oap-proxy-drains-abc", "kill", "QUIT"),
         ("oap-proxy", "update", "always"),
     ]
     assert instance.outdated() is None
@@ -298,9 +303,10 @@ def test_what_a_killed_run_has_left(instance: ContainerInstance, engine: ModelEn
     engine.add("oap-proxy-next", labels=OURS)
     engine.add("oap-proxy-drains-1", labels=OURS, state="exited")
     engine.add("oap-proxy-drains-2", labels=OURS)
-    engine.add("oap-proxy-rehearsal", labels=OURS)
-    engine.add("test-that-was-left", labels=OURS, state="exited")
-    engine.add("test-of-another-run", labels=OURS)
+    ended = {**OURS, RUN: f"{os.getpid()}.1"}
+    engine.add("oap-proxy-rehearsal", labels=ended)
+    engine.add("test-that-was-left", labels=ended, state="exited")
+    engine.add("test-of-another-run", labels=labels("oap-proxy"), state="created")
     engine.add("renamed-by-hand", labels={**OURS, NUMBER: "1"}, state="exited")
     engine.add("of-somebody-else", state="exited")
     assert instance.settle() == ["container oap-proxy-next"]
@@ -403,7 +409,7 @@ def test_a_rehearsal_has_nothing_of_the_hosts(
     assert host["NetworkMode"] == "none"
     assert all(bind.endswith(":ro") for bind in host["Binds"])
     assert str(tmp_path) in host["Tmpfs"]
-    assert config["Labels"] == OURS
+    assert config["Labels"] == labels("oap-proxy")
 
 
 @pytest.mark.parametrize(
@@ -428,3 +434,50 @@ def test_a_rehearsal_waits_until_nginx_listens(
     container.state = "exited" if ends else "running"
     master = throw_away._master(container, container.says.splitlines)
     assert (master, len(looked)) == ((0, 0) if ends else (4711, looks))
+
+
+@pytest.mark.parametrize("name", ["oap-proxy", "oap-proxy-next"])
+def test_a_container_of_somebody_else(
+    instance: ContainerInstance, engine: ModelEngine, name: str
+) -> None:
+    """It is never told anything, and every command that would need its name says so."""
+    engine.there.clear()
+    if name != "oap-proxy":
+        engine.add("oap-proxy", labels=OURS)
+    engine.add(name, labels={OWNER: "another"}, state="exited")
+    assert instance.settle() == []
+    for done, words in (instance.start(), instance.restart()):
+        assert not done
+        assert f"the container {name} is not of the proxy oap-proxy" in words
+    assert not instance.hand_over()[0]
+    assert instance.outdated() is None
+    instance.complete()
+    instance.take_back()
+    assert [what for what in engine.done if what[0] == name] == []
+
+
+def test_one_that_was_refused_is_not_taken_over(engine: ModelEngine, tmp_path: Path) -> None:
+    """Who only reloads starts what site.yml has created no more than what site.yml was refused."""
+    log = str(tmp_path / "error.log")
+    reloads = ContainerInstance("oap-proxy", "nginx", log, Wanted(created=False), engine)  # type: ignore[arg-type]
+    left = engine.add("oap-proxy-next", labels=OURS, state="created", image="sha256:refused")
+    assert reloads.outdated() is None
+    engine.there[0].state = "exited"
+    assert reloads.start() == (True, "")
+    assert reloads.restart() == (True, "")
+    assert (left.name, left.state) == ("oap-proxy-next", "created")
+    assert reloads.test(CANDIDATE)[0]
+    assert engine.ran[-1]["Image"] == "sha256:one"
+    # One that was started serves, where a run was killed: that is gone on with.
+    left.state = "running"
+    assert "is there to take its place" in (reloads.outdated() or "")
+
+
+def test_the_next_one_is_gone(instance: ContainerInstance, engine: ModelEngine) -> None:
+    """Somebody has removed it meanwhile: what serves keeps its name."""
+    instance.complete()
+    assert [one.name for one in engine.there] == ["oap-proxy"]
+    assert instance.hand_over() == (
+        False,
+        "there is no container oap-proxy-next; 'site.yml' makes it.",
+    )

@@ -139,13 +139,13 @@ class Host:
         return list(self._rows(self.now))
 
     def poll(
-        self, generation: str, expectation: Expectation, _beside: str | None = None
+        self, generation: str, expectation: Expectation, _beside: Collection[str] = ()
     ) -> list[Row]:
         """See Prover."""
         return self._ask("poll", generation, expectation)
 
     def prove(
-        self, generation: str, expectation: Expectation, _beside: str | None = None
+        self, generation: str, expectation: Expectation, _beside: Collection[str] = ()
     ) -> list[Row]:
         """See Prover."""
         return self._ask("prove", generation, expectation)
@@ -284,6 +284,22 @@ def test_workers_of_before_that_are_gone_at_once_end_it() -> None:
     host = Host([REFUSED], workers=())
     host.follow(BEFORE)
     assert 0.2 <= host.now < 0.2 + 2 * STEP
+
+
+@pytest.mark.parametrize("action", ["upgraded", "restarted", "started"])
+def test_workers_of_another_instance_do_not_count(action: str) -> None:
+    """What was there before a start is no sign that workers of this one have died."""
+    host = Host(until(5, [REFUSED], [RIGHT]), workers=until(5, (), AFTER))
+    assert host.follow(BEFORE, action=action).proven
+    assert 5 <= host.now < 5 + STEP
+
+
+def test_an_answer_of_the_same_generation_beside() -> None:
+    """It is not that of what was started, as long as that has no workers."""
+    host = Host([RIGHT], workers=until(5, (), AFTER))
+    assert host.follow(action="upgraded").proven
+    assert 5 <= host.now < 5 + STEP
+    assert not Host([RIGHT], workers=(), gives_up=2).follow(action="upgraded").proven
 
 
 def test_the_time_ends_it() -> None:

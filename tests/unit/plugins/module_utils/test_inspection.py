@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import NUMBER, OWNER
+from ansible_collections.skywalking.oap_proxy.plugins.module_utils.engine import (
+    NUMBER,
+    OWNER,
+    labels,
+)
 from ansible_collections.skywalking.oap_proxy.plugins.module_utils.inspection import inspect
 
 from tests.unit.model_docker import ModelEngine
@@ -56,7 +60,7 @@ def test_engine_containers_and_image() -> None:
     (ran,) = engine.ran
     assert ran["Entrypoint"] == ["sh"]
     assert ran["HostConfig"]["NetworkMode"] == "none"
-    assert ran["Labels"] == {OWNER: "oap-proxy"}
+    assert ran["Labels"] == labels("oap-proxy")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_an_image_without_a_shell() -> None:
     seen = told(engine)["image"]
     assert (seen["build"], seen["asks_http2"]) == ("nginx version: nginx/1.30.0", False)
     assert engine.ran[-1]["Entrypoint"] == ["nginx"]
-    assert engine.ran[-1]["Labels"] == {OWNER: "oap-proxy"}
+    assert engine.ran[-1]["Labels"] == labels("oap-proxy")
     engine.lacks = "sh nginx"
     assert told(engine)["image"]["build"] == "no nginx in there"
 

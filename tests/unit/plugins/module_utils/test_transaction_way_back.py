@@ -229,7 +229,7 @@ def test_restart_that_fails(serving: ModelNginx) -> None:
     rolled_back(serving, error)
     assert error.reason == "not_started"
     assert "it cannot start" in error.message
-    assert serving.verbs() == ["test", "restart", "start"]
+    assert serving.verbs() == ["test", "restart", "restart"]
 
 
 def test_restart_with_a_wrong_fallback(serving: ModelNginx) -> None:

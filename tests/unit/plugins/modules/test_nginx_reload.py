@@ -46,7 +46,7 @@ A_ID, B_ID = id_of(A, PLAIN), id_of(B, PLAIN)
 def nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelNginx:
     """A model of nginx that the module takes for its instance, with A and then B proven."""
     model = ModelNginx(tmp_path / "oap-proxy")
-    monkeypatch.setattr(bringing, "from_options", lambda _options, _run: model)
+    monkeypatch.setattr(bringing, "from_options", lambda *_options, **_of: model)
     monkeypatch.setattr(bringing, "Prover", lambda: Prover(dial=model.dial))
 
     def on_its_clock(

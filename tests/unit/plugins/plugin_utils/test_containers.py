@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "grpc_proxy_container_mounts": [],
     "grpc_proxy_container_registry": {},
     "grpc_proxy_install": "container",
+    "grpc_proxy_name": "oap-proxy",
     "grpc_proxy_reload_command": False,
 }
 DIGEST = f"@sha256:{'0' * 64}"
@@ -108,3 +109,12 @@ def test_no_command_on_the_host() -> None:
     (told,) = complaints(grpc_proxy_reload_command=True)
     assert told.startswith("proxy1: grpc_proxy_reload_command is True; give false")
     assert complaints(grpc_proxy_reload_command=True, grpc_proxy_install="package") == []
+
+
+@pytest.mark.parametrize("name", ["sw-next", "sw-rehearsal", "sw-drains-1"])
+def test_a_name_of_a_passing_container(name: str) -> None:
+    """It would be taken for one of the proxy with the rest of the name."""
+    (told,) = complaints(grpc_proxy_name=name)
+    assert told.startswith(f"proxy1: grpc_proxy_name is {name!r}; with grpc_proxy_install container")
+    assert complaints(grpc_proxy_name=name, grpc_proxy_install="package") == []
+    assert complaints(grpc_proxy_name="next-sw") == []
