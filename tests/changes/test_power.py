@@ -169,9 +169,11 @@ def test_killed_everywhere(subject: Subject, capsys: pytest.CaptureFixture[str])
         assert sorted(last["names"]) == sorted(names)
         wrong = [row for row in killed if row["wrong"]]
         assert not wrong, f"{scenario}: {len(wrong)} of {len(killed)}: {wrong[:5]}"
-        # A directory's entries, which a rehearsal makes again, come in any order.
-        places = sorted((row["place"], row["reboot"]) for row in killed)
-        assert places == sorted((name, one) for name in names for one in (False, True))
+        # Every number was killed at. What it is called may differ from run to run: the entries
+        # of a directory come in any order, and a listener is asked as often as it takes.
+        assert len(killed) == 2 * len(names)
+        places = {(row["place"], row["reboot"]) for row in killed}
+        assert places == {(name, one) for name in names for one in (False, True)}
     table = Table([
         Row("power", f"SIGKILL at each of {len(names)} places: {TOLD[one]}", subject.nginx, *AFTER)
         for one, names in subject.names.items()

@@ -115,6 +115,8 @@ def test_no_command_on_the_host() -> None:
 def test_a_name_of_a_passing_container(name: str) -> None:
     """It would be taken for one of the proxy with the rest of the name."""
     (told,) = complaints(grpc_proxy_name=name)
-    assert told.startswith(f"proxy1: grpc_proxy_name is {name!r}; with grpc_proxy_install container")
+    assert told.startswith(
+        f"proxy1: grpc_proxy_name is {name!r}; with grpc_proxy_install container"
+    )
     assert complaints(grpc_proxy_name=name, grpc_proxy_install="package") == []
     assert complaints(grpc_proxy_name="next-sw") == []
